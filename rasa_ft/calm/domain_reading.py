@@ -1,0 +1,307 @@
+"""One domain file as slots, responses and names; what is wrong with it goes into a report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rasa_ft.calm.findings import Report, get_typed, is_kind, known_keys, shown, type_name
+from rasa_ft.calm.flows.model import Rejection
+from rasa_ft.calm.responses import Response, SlotCondition, Variation
+from rasa_ft.calm.slots import FROM_LLM, SLOT_TYPES, MappingCondition, Slot, SlotMapping, SlotValidation
+from rasa_ft.errors import Location
+from rasa_ft.yaml_source import did_you_mean, location_of, plain
+
+DOMAIN_KEYS = frozenset(
+    {"slots", "responses", "actions", "session_config", "intents", "entities", "forms", "e2e_actions"}
+)
+_SLOT_KEYS = frozenset(
+    {
+        "type",
+        "mappings",
+        "initial_value",
+        "values",
+        "min_value",
+        "max_value",
+        "influence_conversation",
+        "shared_for_coexistence",
+        "validation",
+        "value_reset_delay",
+        "allow_llm_set",
+    }
+)
+_VARIATION_KEYS = frozenset(
+    {
+        "id",
+        "text",
+        "condition",
+        "channel",
+        "buttons",
+        "button_type",
+        "quick_replies",
+        "image",
+        "attachment",
+        "custom",
+        "elements",
+        "metadata",
+        "translation",
+        "allow_interruptions",
+    }
+)
+_NLU_MAPPINGS = ("from_entity", "from_intent", "from_trigger_intent")
+_MAPPING_TYPES = ("from_llm", "controlled", "from_text", *_NLU_MAPPINGS)
+_SESSION_KEYS = {
+    "session_expiration_time": ("expiration_minutes", float),
+    "carry_over_slots_to_new_session": ("carry_over_slots", bool),
+    "start_session_after_expiry": ("start_after_expiry", bool),
+}
+_SLOT_NAME = re.compile(r"[A-Za-z_][\w-]*")
+
+_Names = tuple[tuple[str, Location | None], ...]
+
+
+@dataclass(frozen=True)
+class DomainPart:
+    """What one file says; ``session`` has the fields of `rasa_ft.calm.domain.Session` that it sets."""
+
+    file: Path
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    responses: Mapping[str, Response] = field(default_factory=dict)
+    actions: _Names = ()
+    intents: _Names = ()
+    session: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_domain_part(content: Any, file: Path, report: Report) -> DomainPart:
+    """Read the parsed content of ``file``."""
+    if not isinstance(content, Mapping):
+        report.error("a domain must be a mapping with slots, responses or actions.", Location(file, 1))
+        return DomainPart(file)
+    known_keys(content, DOMAIN_KEYS | {"version", "config"}, "a domain", report)
+    if content.get("forms"):
+        report.warning("forms are not supported and ignored.", location_of(content, "forms"))
+    return DomainPart(
+        file=file,
+        slots={name: slot for name, slot in _named(content, "slots", report, read_slot)},
+        responses={name: response for name, response in _named(content, "responses", report, read_response)},
+        actions=_names(content, "actions", report),
+        intents=_names(content, "intents", report),
+        session=_session(get_typed(content, "session_config", dict, report, default={}), report),
+    )
+
+
+def _named(content: Mapping[str, Any], key: str, report: Report, read: Any) -> list[tuple[str, Any]]:
+    node = get_typed(content, key, dict, report, default={})
+    items = ((str(name), read(str(name), value, location_of(node, name), report)) for name, value in node.items())
+    return [(name, item) for name, item in items if item is not None]
+
+
+def _names(content: Mapping[str, Any], key: str, report: Report) -> _Names:
+    """A list of names; an entry may be a mapping of the name to its options."""
+    node = get_typed(content, key, list, report, default=())
+    names: list[tuple[str, Location | None]] = []
+    for index, entry in enumerate(node):
+        name = next(iter(entry)) if isinstance(entry, Mapping) and len(entry) == 1 else entry
+        if isinstance(name, str):
+            names.append((name, location_of(node, index)))
+        else:
+            report.error(f"'{key}' must list names, not {shown(entry)}.", location_of(node, index))
+    return tuple(names)
+
+
+def _session(node: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
+    known_keys(node, _SESSION_KEYS, "session_config", report)
+    values = {name: get_typed(node, key, kind, report) for key, (name, kind) in _SESSION_KEYS.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read_slot(name: str, node: Any, location: Location | None, report: Report) -> Slot | None:
+    """One slot; None if it is beyond reading."""
+    if not _SLOT_NAME.fullmatch(name):
+        report.error(
+            f"'{name}' cannot name a slot.", location, "Use letters, digits, '_' and '-', not beginning with a digit."
+        )
+    if not isinstance(node, Mapping):
+        report.error(f"slot '{name}' must be a mapping with a 'type'.", location)
+        return None
+    known_keys(node, _SLOT_KEYS, "a slot", report)
+    slot_type = _slot_type(name, node, location, report)
+    if slot_type == "any" and node.get("influence_conversation") is True:
+        report.error(f"slot '{name}' of type any cannot influence the conversation.", location)
+    return Slot(
+        name=name,
+        type=slot_type,
+        values=_values(name, slot_type, node, location, report),
+        min_value=get_typed(node, "min_value", float, report),
+        max_value=get_typed(node, "max_value", float, report),
+        initial_value=plain(node.get("initial_value")),
+        mappings=_mappings(name, node, report),
+        validation=_validation(name, node, report),
+        location=location,
+    )
+
+
+def _slot_type(name: str, node: Mapping[str, Any], location: Location | None, report: Report) -> str:
+    slot_type = node.get("type")
+    if slot_type in SLOT_TYPES:
+        return str(slot_type)
+    if slot_type is None:
+        report.error(f"slot '{name}' has no 'type'.", location, f"Types: {', '.join(SLOT_TYPES)}.")
+    else:
+        message = f"slot '{name}' has the unknown type {shown(slot_type)}.{did_you_mean(str(slot_type), SLOT_TYPES)}"
+        report.error(message, location_of(node, "type"), f"Types: {', '.join(SLOT_TYPES)}.")
+    return "any"
+
+
+def _values(
+    name: str, slot_type: str, node: Mapping[str, Any], location: Location | None, report: Report
+) -> tuple[str, ...]:
+    values = tuple(
+        _category(value) for value in get_typed(node, "values", list, report, default=()) if value is not None
+    )
+    if slot_type == "categorical" and not values:
+        report.error(f"categorical slot '{name}' has no 'values'.", location)
+    elif slot_type != "categorical" and values:
+        report.warning(f"'values' of slot '{name}' are ignored: it is not categorical.", location_of(node, "values"))
+        return ()
+    return values
+
+
+def _category(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _mappings(name: str, node: Mapping[str, Any], report: Report) -> tuple[SlotMapping, ...]:
+    nodes = get_typed(node, "mappings", list, report, default=())
+    mappings = (_mapping(name, item, location_of(nodes, index), report) for index, item in enumerate(nodes))
+    return tuple(mapping for mapping in mappings if mapping is not None) or (FROM_LLM,)
+
+
+def _mapping(name: str, node: Any, location: Location | None, report: Report) -> SlotMapping | None:
+    kind = node.get("type") if isinstance(node, Mapping) else None
+    kind = "controlled" if kind == "custom" else kind
+    if kind not in _MAPPING_TYPES:
+        meant = did_you_mean(str(kind), _MAPPING_TYPES)
+        report.error(
+            f"slot '{name}' has a mapping without a known type.{meant}",
+            location,
+            f"Types: {', '.join(_MAPPING_TYPES)}.",
+        )
+        return None
+    if kind in _NLU_MAPPINGS:
+        report.warning(f"mapping {kind} of slot '{name}' needs an NLU pipeline and is ignored.", location)
+    action = node.get("run_action_every_turn") or node.get("action")
+    if action and kind != "controlled":
+        report.error(f"'run_action_every_turn' of slot '{name}' needs a mapping of type controlled.", location)
+    return SlotMapping(
+        type=kind,
+        conditions=_mapping_conditions(node, report),
+        run_action_every_turn=action,
+        allow_nlu_correction=get_typed(node, "allow_nlu_correction", bool, report, default=False),
+    )
+
+
+def _mapping_conditions(node: Mapping[str, Any], report: Report) -> tuple[MappingCondition, ...]:
+    conditions = []
+    for entry in get_typed(node, "conditions", list, report, default=()):
+        if not isinstance(entry, Mapping):
+            report.error(f"a mapping condition must be a mapping, not {shown(entry)}.", location_of(node, "conditions"))
+            continue
+        known_keys(entry, ("active_flow", "requested_slot", "active_loop"), "a mapping condition", report)
+        conditions.append(
+            MappingCondition(entry.get("active_flow"), entry.get("requested_slot"), entry.get("active_loop"))
+        )
+    return tuple(conditions)
+
+
+def _validation(name: str, node: Mapping[str, Any], report: Report) -> SlotValidation | None:
+    validation = get_typed(node, "validation", dict, report)
+    if validation is None:
+        return None
+    known_keys(validation, ("rejections", "refill_utter"), "a slot's validation", report)
+    return SlotValidation(
+        rejections=read_rejections(validation, f"slot '{name}'", report),
+        refill_utter=get_typed(validation, "refill_utter", str, report, default=f"utter_ask_{name}"),
+    )
+
+
+def read_rejections(node: Mapping[str, Any], owner: str, report: Report) -> tuple[Rejection, ...]:
+    """The ``rejections`` of ``node``: a list of ``{if, utter}``, other keys ignored."""
+    nodes = get_typed(node, "rejections", list, report, default=())
+    rejections = []
+    for index, entry in enumerate(nodes):
+        condition = entry.get("if") if isinstance(entry, Mapping) else None
+        utter = entry.get("utter") if isinstance(entry, Mapping) else None
+        if is_kind(condition, bool):
+            condition = str(condition).lower()
+        if isinstance(condition, str) and isinstance(utter, str):
+            rejections.append(Rejection(condition, utter))
+        else:
+            report.error(f"a rejection of {owner} needs the texts 'if' and 'utter'.", location_of(nodes, index))
+    return tuple(rejections)
+
+
+def read_response(name: str, node: Any, location: Location | None, report: Report) -> Response | None:
+    """One response; None if it is beyond reading."""
+    if not isinstance(node, list) or not node:
+        report.error(f"response '{name}' must be a list with at least one variation.", location)
+        return None
+    if not name.startswith("utter_"):
+        report.warning(f"response '{name}' should begin with 'utter_'.", location)
+    variations = (_variation(name, item, location_of(node, index), report) for index, item in enumerate(node))
+    return Response(name, tuple(variation for variation in variations if variation is not None), location)
+
+
+def _variation(name: str, node: Any, location: Location | None, report: Report) -> Variation | None:
+    if not isinstance(node, Mapping):
+        report.error(f"a variation of '{name}' must be a mapping such as 'text: …', not {shown(node)}.", location)
+        return None
+    known_keys(node, _VARIATION_KEYS, "a response's variation", report)
+    return Variation(
+        text=get_typed(node, "text", str, report),
+        condition=_condition(name, node, report),
+        channel=get_typed(node, "channel", str, report),
+        buttons=_buttons(name, node, report),
+        quick_replies=tuple(plain(get_typed(node, "quick_replies", list, report, default=()))),
+        image=get_typed(node, "image", str, report),
+        attachment=plain(node.get("attachment")),
+        custom=plain(node.get("custom")),
+        elements=plain(node.get("elements")),
+        metadata=MappingProxyType(plain(get_typed(node, "metadata", dict, report, default={}))),
+        translation=MappingProxyType(plain(get_typed(node, "translation", dict, report, default={}))),
+        id=None if node.get("id") is None else str(node["id"]),
+        location=location,
+    )
+
+
+def _condition(name: str, node: Mapping[str, Any], report: Report) -> str | tuple[SlotCondition, ...] | None:
+    condition = node.get("condition")
+    if condition is None or isinstance(condition, str):
+        return condition
+    if isinstance(condition, bool):
+        return str(condition).lower()
+    if isinstance(condition, list) and all(isinstance(entry, Mapping) and "name" in entry for entry in condition):
+        return tuple(SlotCondition(str(entry["name"]), entry.get("value")) for entry in condition)
+    report.error(
+        f"the condition of '{name}' must be a predicate, or a list of {{type: slot, name, value}}, "
+        f"not a {type_name(condition)}.",
+        location_of(node, "condition"),
+    )
+    return None
+
+
+def _buttons(name: str, node: Mapping[str, Any], report: Report) -> tuple[Mapping[str, Any], ...]:
+    nodes = get_typed(node, "buttons", list, report, default=())
+    buttons = []
+    for index, button in enumerate(nodes):
+        if not isinstance(button, Mapping) or not button.get("title") or not button.get("payload"):
+            report.error(f"a button of '{name}' needs a 'title' and a 'payload'.", location_of(nodes, index))
+            continue
+        buttons.append(
+            MappingProxyType({**plain(button), "title": str(button["title"]), "payload": str(button["payload"])})
+        )
+    return tuple(buttons)

@@ -1,0 +1,117 @@
+"""What happened in a conversation, in order: the tracker is a list of these and nothing else.
+
+Names follow the CALM tracker format (``event: user | bot | slot | …``). All events are immutable, so that a conversation
+can be forked by sharing its list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rasa_ft.calm.commands import Command
+
+
+@dataclass(frozen=True)
+class Button:
+    title: str
+    payload: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """``flow_id`` and ``step_id`` say which step made the event, where one did."""
+
+    flow_id: str | None = field(default=None, kw_only=True)
+    step_id: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class UserUttered(Event):
+    """A user message; ``commands`` are the final ones, after clean-up by the command processor."""
+
+    text: str
+    commands: tuple[Command, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BotUttered(Event):
+    """A bot message; ``utter_action`` is the response's name, ``source`` one of template, rephraser, action, search."""
+
+    text: str | None
+    buttons: tuple[Button, ...] = ()
+    utter_action: str | None = None
+    source: str = "template"
+    image: str | None = None
+    attachment: Any = None
+    custom: Any = None
+    quick_replies: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class SlotSet(Event):
+    slot: str
+    value: Any
+    filled_by: str | None = None
+    reset: bool = False
+
+
+@dataclass(frozen=True)
+class ActionExecuted(Event):
+    action: str
+
+
+@dataclass(frozen=True)
+class ActionExecutionRejected(Event):
+    action: str
+
+
+@dataclass(frozen=True)
+class FlowStarted(Event):
+    """``flow_id`` started; the parent is the step that called or linked it."""
+
+    parent_flow_id: str | None = None
+    parent_step_id: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FlowCompleted(Event):
+    """``flow_id`` ended at ``step_id``."""
+
+
+@dataclass(frozen=True)
+class FlowCancelled(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class FlowInterrupted(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class FlowResumed(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class SessionStarted(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class SessionEnded(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class Restarted(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class AllSlotsReset(Event):
+    pass
