@@ -20,6 +20,7 @@ lint: install
 	$(BIN)/mypy
 
 bench: install
+	$(BIN)/python benchmarks/help_startup.py
 	$(BIN)/python benchmarks/training_speed.py
 
 install: .venv/installed

@@ -46,7 +46,8 @@ class _Constructor(RoundTripConstructor):
         if isinstance(node, ScalarNode) and node.style is None and "${" in str(node.value):
             return _VARIABLE.sub(lambda match: _variable(match[1], node.start_mark.line + 1), node.value)
         if isinstance(node, ScalarNode) and node.style is not None:
-            return str(node.value)
+            # ruamel marks the line breaks of folded text with a bell character.
+            return str(node.value).replace("\a", "") if node.style == ">" else str(node.value)
         return super().construct_scalar(node)
 
     def construct_mapping(self, node: Any, maptyp: Any, deep: bool = False) -> Any:  # type: ignore[override]

@@ -102,3 +102,11 @@ def test_dump_and_read_round_trip(value: Any) -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("trasfer_money", ["transfer_money", "cancel"]) == " Did you mean 'transfer_money'?"
     assert did_you_mean("zzz", ["transfer_money"]) == ""
+
+
+def test_folded_text_is_one_line():
+    assert parse_yaml("a: >\n  one\n  two\n\n  three\nb: >-\n  x\n  y\nc: |\n  1\n  2\n", FILE) == {
+        "a": "one two\nthree\n",
+        "b": "x y",
+        "c": "1\n2\n",
+    }

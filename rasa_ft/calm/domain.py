@@ -125,7 +125,7 @@ class Domain:
 
 def _variation_document(variation: Variation) -> dict[str, Any]:
     keys = ("id", "text", "channel", "image", "attachment", "custom", "metadata", "translation")
-    document = {key: value for key in keys if (value := getattr(variation, key)) not in (None, {})}
+    document = {key: plain(value) for key in keys if (value := getattr(variation, key)) not in (None, {})}
     if variation.buttons:
         document["buttons"] = [dict(button) for button in variation.buttons]
     return document
@@ -157,11 +157,8 @@ def load_domain(path: Path) -> Domain:
 def read_domain(path: Path, report: Report) -> Domain:
     """As `load_domain`, with the problems added to ``report``."""
     parts = [part for file in domain_files(path) if (part := _read_file(file, report)) is not None]
-    if not parts:
-        report.error(
-            f"there is no domain in {path}.",
-            hint="A domain has slots, responses or actions; see the example assistant.",
-        )
+    if not parts and not report.errors:
+        report.error(f"there is no domain in {path}.", hint="A domain has at least one of: slots, responses, actions.")
     return _merge(parts, report)
 
 

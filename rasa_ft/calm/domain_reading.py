@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rasa_ft.calm.findings import Report, get_typed, is_kind, known_keys, shown, type_name
-from rasa_ft.calm.flows.model import Rejection
+from rasa_ft.calm.findings import Report, get_typed, known_keys, shown, type_name
+from rasa_ft.calm.flows.steps import read_rejections
 from rasa_ft.calm.responses import Response, SlotCondition, Variation
 from rasa_ft.calm.slots import FROM_LLM, SLOT_TYPES, MappingCondition, Slot, SlotMapping, SlotValidation
 from rasa_ft.errors import Location
@@ -86,8 +86,8 @@ def read_domain_part(content: Any, file: Path, report: Report) -> DomainPart:
         report.warning("forms are not supported and ignored.", location_of(content, "forms"))
     return DomainPart(
         file=file,
-        slots={name: slot for name, slot in _named(content, "slots", report, read_slot)},
-        responses={name: response for name, response in _named(content, "responses", report, read_response)},
+        slots=dict(_named(content, "slots", report, read_slot)),
+        responses=dict(_named(content, "responses", report, read_response)),
         actions=_names(content, "actions", report),
         intents=_names(content, "intents", report),
         session=_session(get_typed(content, "session_config", dict, report, default={}), report),
@@ -185,12 +185,8 @@ def _mapping(name: str, node: Any, location: Location | None, report: Report) ->
     kind = node.get("type") if isinstance(node, Mapping) else None
     kind = "controlled" if kind == "custom" else kind
     if kind not in _MAPPING_TYPES:
-        meant = did_you_mean(str(kind), _MAPPING_TYPES)
-        report.error(
-            f"slot '{name}' has a mapping without a known type.{meant}",
-            location,
-            f"Types: {', '.join(_MAPPING_TYPES)}.",
-        )
+        message = f"slot '{name}' has a mapping without a known type.{did_you_mean(str(kind), _MAPPING_TYPES)}"
+        report.error(message, location, f"Types: {', '.join(_MAPPING_TYPES)}.")
         return None
     if kind in _NLU_MAPPINGS:
         report.warning(f"mapping {kind} of slot '{name}' needs an NLU pipeline and is ignored.", location)
@@ -227,22 +223,6 @@ def _validation(name: str, node: Mapping[str, Any], report: Report) -> SlotValid
         rejections=read_rejections(validation, f"slot '{name}'", report),
         refill_utter=get_typed(validation, "refill_utter", str, report, default=f"utter_ask_{name}"),
     )
-
-
-def read_rejections(node: Mapping[str, Any], owner: str, report: Report) -> tuple[Rejection, ...]:
-    """The ``rejections`` of ``node``: a list of ``{if, utter}``, other keys ignored."""
-    nodes = get_typed(node, "rejections", list, report, default=())
-    rejections = []
-    for index, entry in enumerate(nodes):
-        condition = entry.get("if") if isinstance(entry, Mapping) else None
-        utter = entry.get("utter") if isinstance(entry, Mapping) else None
-        if is_kind(condition, bool):
-            condition = str(condition).lower()
-        if isinstance(condition, str) and isinstance(utter, str):
-            rejections.append(Rejection(condition, utter))
-        else:
-            report.error(f"a rejection of {owner} needs the texts 'if' and 'utter'.", location_of(nodes, index))
-    return tuple(rejections)
 
 
 def read_response(name: str, node: Any, location: Location | None, report: Report) -> Response | None:

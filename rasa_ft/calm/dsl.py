@@ -4,9 +4,9 @@
     v2  start flow book_desk   set slot day Friday    disambiguate flows a b    CompactLLMCommandGenerator
     v3  as v2, but `search and reply` for `provide info`                        SearchReadyLLMCommandGenerator
 
-Reading is as tolerant as the CALM reference (v1 anywhere in a line, v2 and v3 after blanks, punctuation and digits), and
-as strict: keywords are case-sensitive and a full stop after `cancel flow` makes the line unreadable. Values come back
-as text, or as None where the model wrote one of `NULLISH`.
+Reading is as tolerant as the CALM reference (v1 anywhere in a line, v2 and v3 after blanks, punctuation and digits),
+and as strict: keywords are case-sensitive and a full stop after `cancel flow` makes the line unreadable. Values come
+back as text, or as None where the model wrote that there is none (`slots.is_nullish`).
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ from rasa_ft.calm.commands import (
     SkipQuestion,
     StartFlow,
 )
-
-# What models write for "no value"; exact and case-sensitive.
-NULLISH = frozenset({"", "[missing information]", "[missing]", "None", "undefined", "null"})
+from rasa_ft.calm.slots import is_nullish
 
 _QUOTES = "\"'`"
 _ID = r"[\w-]+"
@@ -73,7 +71,7 @@ def clean_value(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     stripped = value.strip(_QUOTES + " \t\r\n")
-    return None if stripped in NULLISH else stripped
+    return None if is_nullish(stripped) else stripped
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from rasa_ft.errors import DataError, Location
@@ -102,6 +103,11 @@ def shown(value: Any) -> str:
 
 def type_name(value: Any) -> str:
     return "mapping" if isinstance(value, Mapping) else "list" if isinstance(value, list) else type(value).__name__
+
+
+def place_of(node: Any, key: Any = None) -> Location:
+    """Where ``node``, or ``key`` in it, stands; for content that came from no file a place that says so."""
+    return location_of(node, key) or Location(Path("?"), 1)
 
 
 def texts(node: Mapping[str, Any], key: str, report: Report) -> tuple[str, ...]:

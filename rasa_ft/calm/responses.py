@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Template, TemplateError
+from jinja2 import Template, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from rasa_ft.calm.events import BotUttered, Button
-from rasa_ft.calm.flows.conditions import holds
+from rasa_ft.calm.flows.conditions import TEMPLATE_ERRORS, holds
 from rasa_ft.errors import Location
 
 log = logging.getLogger(__name__)
@@ -200,17 +200,17 @@ def fill_jinja(text: str, scope: Scope) -> str:
     """Render ``text`` with slots and arguments as variables and ``context``; a text that fails stays as it is."""
     try:
         return _template(text).render({**scope.slots, "context": scope.context, **scope.arguments})
-    except (TemplateError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except TEMPLATE_ERRORS as error:
         log.warning("the text %r is said unfilled: %s", text, error)
         return text
 
 
-def template_error(text: str) -> str | None:
-    """Why ``text`` is not a jinja template, if it is not."""
+def template_syntax_error(text: str) -> str | None:
+    """Why ``text`` cannot be parsed as a jinja template, if it cannot; filters need not be known."""
     try:
-        _template(text)
-    except TemplateError as error:
-        return str(error)
+        _templates.parse(text)
+    except TemplateSyntaxError as error:
+        return f"line {error.lineno}: {error.message}"
     return None
 
 

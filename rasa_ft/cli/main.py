@@ -1,4 +1,4 @@
-"""The command line: one tree, loaded lazily so that ``--help`` is instant, with one place that turns errors into exit codes."""
+"""The command line: a lazily loaded tree, so that ``--help`` is instant, and one place that turns errors into codes."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         click.echo(
-            f"Error: {type(error).__name__}: {error}\n  This is a bug in rasa_ft; run again with --debug and report it.",
+            f"Error: {type(error).__name__}: {error}\n  A bug in rasa_ft: run again with --debug and report it.",
             err=True,
         )
         return 1

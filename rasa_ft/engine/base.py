@@ -109,6 +109,10 @@ class Engine(Protocol):
         """Names of the domain's actions that are neither built in nor responses."""
 
     @property
+    def free_text_slots(self) -> frozenset[str]:
+        """Names of the domain's own slots of type text: their values are words of the user."""
+
+    @property
     def codec(self) -> Codec:
         """The surface syntax of commands that the assistant's generator uses."""
 

@@ -20,6 +20,8 @@ from jinja2.sandbox import SandboxedEnvironment
 from pypred.predicate import LiteralResolver
 
 log = logging.getLogger(__name__)
+# What filling a template that someone wrote may raise.
+TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 _templates = SandboxedEnvironment(autoescape=False)
 # One parser for the process: building its tables takes longer than any predicate, and it is not re-entrant.
 _parser_lock = threading.Lock()
@@ -84,7 +86,7 @@ def render(predicate: str, variables: Mapping[str, Any] | None) -> str:
         return predicate
     try:
         return _templates.from_string(predicate).render(variables)
-    except TemplateError as error:
+    except TEMPLATE_ERRORS as error:
         raise ConditionError(f"its template is broken: {error}") from error
 
 

@@ -1,0 +1,126 @@
+"""``rasa test e2e``: end-to-end tests, with a coverage report."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rasa_ft.e2e.model import Suite
+    from rasa_ft.e2e.runner import SuiteResult
+    from rasa_ft.engine.base import Engine
+
+DEFAULT_TESTS = "e2e_tests"
+DEFAULT_COVERAGE = "e2e_coverage_results"
+DEFAULT_RESULTS = "tests/e2e_results.yml"
+
+
+@click.group()
+def test() -> None:
+    """Run tests on the assistant."""
+
+
+@test.command()
+@click.argument("path", default=DEFAULT_TESTS)
+@click.option("--coverage-report", is_flag=True, help="Measure which steps of the flows the tests visit.")
+@click.option(
+    "--coverage-output-path",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_COVERAGE,
+    show_default=True,
+    help="Where the coverage report goes.",
+)
+@click.option(
+    "--require-coverage", is_flag=True, help="Exit with 3 if the passed tests miss the targets. Implies the report."
+)
+@click.option(
+    "-o",
+    "--e2e-results",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value=DEFAULT_RESULTS,
+    help=f"Write results next to this file.  [without a value: {DEFAULT_RESULTS}]",
+)
+@click.option("--fail-fast", is_flag=True, help="Stop at the first case that does not pass.")
+@click.option("--endpoints", type=click.Path(path_type=Path), help="Default: endpoints.yml in the project.")
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The assistant's folder.  [default: the nearest folder above PATH with a config.yml]",
+)
+@click.option(
+    "-j", "--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Conversations at a time."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def e2e(
+    path: str,
+    coverage_report: bool,
+    coverage_output_path: Path,
+    require_coverage: bool,
+    e2e_results: Path | None,
+    fail_fast: bool,
+    endpoints: Path | None,
+    project: Path | None,
+    concurrency: int,
+    as_json: bool,
+) -> int:
+    """Play the conversations in PATH and check what the assistant does.
+
+    PATH is a test file, a folder of them, or either with `::` and the name of a case (default: e2e_tests). Exit code 0:
+    all passed; 1: some did not; 3: coverage below the targets.
+    """
+    from rasa_ft.cli import test_report
+    from rasa_ft.cli.project import find_project
+    from rasa_ft.e2e.cases import load_suite
+    from rasa_ft.e2e.results import write_coverage, write_results
+    from rasa_ft.e2e.runner import check_runnable
+    from rasa_ft.engine.embedded import load_engine
+    from rasa_ft.errors import GateNotMet
+
+    suite = load_suite(path)
+    check_runnable(suite)
+    for warning in suite.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    engine = load_engine(find_project(path, project), endpoints=endpoints)
+    result = _run(engine, suite, concurrency=concurrency, fail_fast=fail_fast)
+    measured = None
+    if coverage_report or require_coverage:
+        measured = write_coverage(coverage_output_path, result, engine.flows, engine.project)
+    written = write_results(e2e_results, result) if e2e_results is not None else ()
+    if as_json:
+        test_report.print_json(result, measured, engine.project)
+    else:
+        test_report.print_report(result, measured, engine.project)
+    for place in [*written, *([coverage_output_path] if measured is not None else [])]:
+        click.echo(f"Written: {place}", err=True)
+    if not result.all_passed:
+        return 1
+    if require_coverage and measured is not None and not measured.passed.reaches_targets:
+        raise GateNotMet(f"coverage of {measured.passed.percent:.1f} % is below the targets.")
+    return 0
+
+
+def _run(engine: Engine, suite: Suite, *, concurrency: int, fail_fast: bool) -> SuiteResult:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from rasa_ft.e2e.runner import CaseResult, run_suite
+
+    counts = {"passed": 0, "failed": 0, "error": 0}
+    console = Console(stderr=True)
+    columns = (TextColumn("playing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, TextColumn("{task.fields[state]}"), console=console, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("playing", total=len(suite.cases), state="")
+
+        def show(result: CaseResult) -> None:
+            counts[result.status] += 1
+            bar.update(task, advance=1, state=", ".join(f"{n} {name}" for name, n in counts.items() if n))
+
+        run: Any = run_suite(engine, suite, concurrency=concurrency, fail_fast=fail_fast, on_progress=show)
+        result: SuiteResult = asyncio.run(run)
+    return result

@@ -1,0 +1,258 @@
+"""End-to-end tests on disk: `load_suite` reads files and folders, `write_suite` writes them again.
+
+The dataclasses are those of `rasa_ft.e2e.model`, exported here too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rasa_ft.e2e.model import (
+    BotStep,
+    Fixture,
+    Metadata,
+    SlotWasNotSetStep,
+    SlotWasSetStep,
+    Step,
+    Suite,
+    TestCase,
+    UserStep,
+    UtterStep,
+)
+from rasa_ft.e2e.problems import Problems
+from rasa_ft.e2e.schema import (
+    FileContent,
+    Names,
+    StubRule,
+    build_cases,
+    is_dialogue_understanding_file,
+    read_conftest,
+    read_file,
+)
+from rasa_ft.e2e.writing import case_as_yaml, write_suite
+from rasa_ft.engine.base import Stub
+from rasa_ft.errors import DataError, Location
+from rasa_ft.yaml_source import did_you_mean
+
+__all__ = [
+    "BotStep",
+    "Fixture",
+    "Metadata",
+    "SlotWasNotSetStep",
+    "SlotWasSetStep",
+    "Step",
+    "Suite",
+    "TestCase",
+    "UserStep",
+    "UtterStep",
+    "case_as_yaml",
+    "load_suite",
+    "write_suite",
+]
+
+
+def load_suite(path: Path | str) -> Suite:
+    """Read ``FILE``, ``FOLDER``, ``FILE::case name`` or ``FOLDER::case name``.
+
+    Returns:
+        The cases in the order of files and lines, with fixtures (the file's and those of all ``conftest.yml`` from the
+        file's folder up), metadata and stubs resolved. A name that a file uses twice gets a number.
+
+    Raises:
+        DataError: nothing there, or files break the format; then every problem of every file, with file and line.
+    """
+    root, wanted = _split(str(path))
+    contents, warnings = _read_files(root)
+    chain = _ConftestChain()
+    cases: list[TestCase] = []
+    pool = _first_definitions(contents)
+    for content in contents:
+        names = Names({**chain.fixtures(content.file), **content.fixtures}, {**pool, **content.metadata})
+        cases.extend(_distinct(build_cases(content, names), warnings))
+    _raise_all([*(content.problems for content in contents), *chain.problems])
+    cases = _with_stubs(cases, contents, warnings)
+    warnings.extend(f"{case.location}: {_MIXED}" for case in cases if _mixes_styles(case))
+    return Suite(tuple(_select(cases, wanted, root)), tuple(warnings))
+
+
+_MIXED = "the case has assertions, so its bot, utter and slot steps are not looked at."
+
+
+def _split(path: str) -> tuple[Path, str | None]:
+    root, separator, name = path.partition("::")
+    return Path(root), name if separator else None
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _read_files(root: Path) -> tuple[list[FileContent], list[str]]:
+    if root.is_file():
+        return [read_file(root, root.name)], []
+    if not root.is_dir():
+        raise DataError(f"{root} does not exist.", hint="Give a test file, a folder of test files, or FILE::case name.")
+    contents, warnings = [], []
+    for file in _test_files(root):
+        content = read_file(file, file.relative_to(root).as_posix())
+        if is_dialogue_understanding_file(content.data):
+            warnings.append(f"{file}: left out, it is a dialogue understanding test.")
+        else:
+            contents.append(content)
+    if not contents:
+        raise DataError(f"{root} holds no E2E tests.", hint="They are .yml files with a line `test_cases:`.")
+    return contents, warnings
+
+
+def _test_files(root: Path) -> list[Path]:
+    """Files with a line ``test_cases:`` below ``root``, links followed, each real folder once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        found.extend(Path(folder) / name for name in names if name.endswith((".yml", ".yaml")))
+    return sorted(file for file in found if _has_cases(file))
+
+
+def _has_cases(file: Path) -> bool:
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True  # so that reading it says what is wrong
+    return any(line.lstrip().startswith("test_cases:") for line in text.splitlines())
+
+
+class _ConftestChain:
+    """Fixtures of the conftest files above a test file, each file read once."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problems] = []
+        self._read: dict[Path, Mapping[str, Fixture]] = {}
+
+    def fixtures(self, file: Path) -> dict[str, Fixture]:
+        """Outermost folder first, so that the nearest definition wins."""
+        found: dict[str, Fixture] = {}
+        for folder in reversed(file.resolve().parents):
+            found.update(self._of(folder))
+        return found
+
+    def _of(self, folder: Path) -> Mapping[str, Fixture]:
+        if folder not in self._read:
+            candidates = (folder / name for name in ("conftest.yml", "conftest.yaml"))
+            conftest = next((file for file in candidates if file.is_file()), None)
+            self._read[folder] = {}
+            if conftest is not None and not _is_eval_folder(folder):
+                self._read[folder], problems = read_conftest(_as_typed(conftest))
+                self.problems.append(problems)
+        return self._read[folder]
+
+
+def _is_eval_folder(folder: Path) -> bool:
+    """``<assistant>/eval/conftest.yml`` belongs to another tool."""
+    return folder.name == "eval" and (folder.parent / "config.yml").is_file()
+
+
+def _as_typed(file: Path) -> Path:
+    """Relative to the working folder where that is shorter to read."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def _first_definitions(contents: Sequence[FileContent]) -> dict[str, Metadata]:
+    """Metadata of all files by name; a file's own definitions come before these."""
+    pool: dict[str, Metadata] = {}
+    for content in contents:
+        for name, metadata in content.metadata.items():
+            pool.setdefault(name, metadata)
+    return pool
+
+
+def _distinct(cases: Iterable[TestCase], warnings: list[str]) -> list[TestCase]:
+    """Cases of one file with different names, so that ``file::name`` means one case."""
+    cases = list(cases)
+    taken = {case.name for case in cases}
+    used: set[str] = set()
+    found = []
+    for case in cases:
+        if case.name in used:
+            number = next(n for n in range(2, len(cases) + 2) if f"{case.name} {n}" not in taken)
+            warnings.append(f"{case.location}: a second case is named '{case.name}', read as '{case.name} {number}'.")
+            case = replace(case, name=f"{case.name} {number}")
+        taken.add(case.name)
+        used.add(case.name)
+        found.append(case)
+    return found
+
+
+def _select(cases: list[TestCase], wanted: str | None, root: Path) -> list[TestCase]:
+    if wanted is None:
+        if not cases:
+            raise DataError(f"{root} holds no E2E test cases.", location=Location(root, 1) if root.is_file() else None)
+        return cases
+    last = wanted.rpartition("::")[2]
+    found = [case for case in cases if case.name in (wanted, last)]
+    if not found:
+        suggestion = did_you_mean(last, [case.name for case in cases])
+        raise DataError(f"no case of {root} is named '{last}'.{suggestion}")
+    return found
+
+
+def _mixes_styles(case: TestCase) -> bool:
+    return case.uses_assertions and any(not isinstance(step, UserStep) for step in case.steps)
+
+
+def _raise_all(problems: Iterable[Problems]) -> None:
+    errors = [error for group in problems for error in group.errors]
+    if errors:
+        raise DataError.collected(sorted(errors, key=_by_place))
+
+
+def _by_place(error: DataError) -> tuple[str, int]:
+    return (str(error.location.file), error.location.line) if error.location else ("", 0)
+
+
+# --- stubs -----------------------------------------------------------------------------------------------------------
+
+
+def _with_stubs(cases: list[TestCase], contents: Sequence[FileContent], warnings: list[str]) -> list[TestCase]:
+    by_file = {content.file: content for content in contents}
+    case_names = {name for case in cases for name in _scopes(case)}
+    warnings.extend(_unused_stubs(cases, contents, case_names))
+    found = []
+    for case in cases:
+        own = by_file[case.file]
+        others = [rule for content in contents if content is not own for rule in content.stubs if rule.scope]
+        stubs = _stubs_of(case, [*others, *own.stubs], case_names)
+        found.append(replace(case, stubs=stubs) if stubs else case)
+    return found
+
+
+def _stubs_of(case: TestCase, rules: Sequence[StubRule], case_names: set[str]) -> Mapping[str, Stub]:
+    """Stubs for one case, the case's own before those of its file; later ``rules`` override earlier ones."""
+    file_scopes = {None, *({case.file.name, case.file.stem} - case_names)}
+    of_file = {rule.action: rule.stub for rule in rules if rule.scope in file_scopes}
+    of_case = {rule.action: rule.stub for rule in rules if rule.scope in _scopes(case)}
+    return {**of_file, **of_case}
+
+
+def _scopes(case: TestCase) -> set[str]:
+    """How a stub may name a case; blanks are not allowed in its key by all readers of the format."""
+    return {case.name, case.name.replace(" ", "_")}
+
+
+def _unused_stubs(cases: Sequence[TestCase], contents: Sequence[FileContent], case_names: set[str]) -> list[str]:
+    known = case_names | {name for case in cases for name in (case.file.name, case.file.stem)}
+    found = []
+    for content in contents:
+        unknown = sorted({rule.scope for rule in content.stubs if rule.scope} - known)
+        if unknown:
+            found.append(f"{content.file}: stubs for cases that do not exist: {', '.join(unknown)}.")
+    return found

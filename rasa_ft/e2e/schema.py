@@ -1,0 +1,348 @@
+"""Reading one test file: its fixtures, metadata and stubs (`read_file`), then its cases (`build_cases`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rasa_ft.e2e import model as m
+from rasa_ft.e2e.assertion_schema import read_assertions
+from rasa_ft.e2e.problems import Problems, place
+from rasa_ft.engine.base import Stub
+from rasa_ft.errors import DataError
+from rasa_ft.yaml_source import did_you_mean, load_yaml, plain
+
+FILE_KEYS = ("fixtures", "metadata", "stub_custom_actions", "test_cases")
+CONFTEST_KEYS = ("fixtures", "llm_judge", "llm_e2e_test_conversion")
+STEP_KINDS = ("user", "bot", "utter", "slot_was_set", "slot_was_not_set")
+USER_KEYS = ("user", "metadata", "assertions", "assertion_order_enabled")
+CLOCK_SLOT = "mocked_datetime"
+
+_FIXTURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_METADATA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CLOCK_FORMATS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d")
+_STUB_EVENTS = (
+    *("user", "bot", "slot", "session_started", "action", "reset_slots", "restart", "reminder", "cancel_reminder"),
+    *("pause", "resume", "followup", "export", "undo", "rewind", "entities", "active_loop", "agent"),
+    *("loop_interrupted", "action_execution_rejected"),
+)
+_STUB_RESPONSE_KEYS = ("text", "buttons", "response", "image", "attachment", "elements", "custom")
+
+
+@dataclass(frozen=True)
+class StubRule:
+    """What ``action`` returns; ``scope`` is a case or file name, None for all cases of the file."""
+
+    scope: str | None
+    action: str
+    stub: Stub
+
+
+@dataclass
+class FileContent:
+    """One test file with everything but its cases read; those wait for the fixtures and metadata of other files."""
+
+    file: Path
+    source: str
+    problems: Problems
+    data: Mapping[str, Any] = field(default_factory=dict)
+    fixtures: dict[str, m.Fixture] = field(default_factory=dict)
+    metadata: dict[str, m.Metadata] = field(default_factory=dict)
+    stubs: tuple[StubRule, ...] = ()
+
+
+def read_file(file: Path, source: str) -> FileContent:
+    """Read a test file; problems are collected in the result, unreadable YAML too."""
+    content = FileContent(file, source, Problems(file))
+    data = _load(content.problems, FILE_KEYS, "a test file")
+    if data is None:
+        return content
+    content.data = data
+    content.fixtures = read_fixtures(content.problems, data)
+    content.metadata = _read_metadata(content.problems, data)
+    content.stubs = _read_stubs(content.problems, data)
+    return content
+
+
+def read_conftest(file: Path) -> tuple[dict[str, m.Fixture], Problems]:
+    """The fixtures of a conftest file; language-model settings in it are left alone."""
+    problems = Problems(file)
+    data = _load(problems, CONFTEST_KEYS, "a conftest file")
+    return (read_fixtures(problems, data) if data else {}), problems
+
+
+def _load(problems: Problems, keys: tuple[str, ...], what: str) -> Mapping[str, Any] | None:
+    try:
+        data = load_yaml(problems.file)
+    except DataError as error:
+        problems.errors.append(error)
+        return None
+    if data is None:
+        return None
+    if not isinstance(data, Mapping):
+        problems.add(f"{what} must be a mapping with keys such as {', '.join(keys)}.", None)
+        return None
+    problems.keys(data, keys, what)
+    return data
+
+
+def is_dialogue_understanding_file(data: Mapping[str, Any]) -> bool:
+    """Whether user steps say which commands are expected: the format of ``rasa test du``."""
+    return any(isinstance(step, Mapping) and "commands" in step for step in _all_steps(data))
+
+
+def _all_steps(data: Mapping[str, Any]) -> Iterator[Any]:
+    cases = data.get("test_cases")
+    for case in cases if isinstance(cases, list) else ():
+        steps = case.get("steps") if isinstance(case, Mapping) else None
+        yield from steps if isinstance(steps, list) else ()
+
+
+# --- fixtures, metadata, stubs ---------------------------------------------------------------------------------------
+
+
+def read_fixtures(problems: Problems, data: Mapping[str, Any]) -> dict[str, m.Fixture]:
+    """The section ``fixtures``: ``- name: [{slot: value}, …]``."""
+    found: dict[str, m.Fixture] = {}
+    for name, entry in _named_entries(problems, data, "fixtures", _FIXTURE_NAME, found):
+        slots: list[tuple[str, Any]] = []
+        items = problems.items(entry, name, f"fixture '{name}'", empty=True)
+        for index in range(len(items)):
+            values = problems.mapping(items, index, f"an entry of fixture '{name}'") or {}
+            slots.extend((slot, _fixture_value(problems, slot, values)) for slot in values)
+        found[name] = m.Fixture(name, tuple(slots))
+    return found
+
+
+def _fixture_value(problems: Problems, slot: str, values: Mapping[str, Any]) -> Any:
+    if not _FIXTURE_NAME.fullmatch(str(slot)):
+        problems.add(f"'{slot}' cannot be the name of a slot.", values, slot)
+    value = plain(values[slot])
+    return _clock(problems, values, value) if slot == CLOCK_SLOT else value
+
+
+def _clock(problems: Problems, values: Mapping[str, Any], value: Any) -> Any:
+    for form in _CLOCK_FORMATS if isinstance(value, str) else ():
+        try:
+            moment = datetime.strptime(value, form)
+        except ValueError:
+            continue
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+    problems.add(f"`{CLOCK_SLOT}` must be a time such as 2025-01-31T09:30:00+01:00, not '{value}'.", values, CLOCK_SLOT)
+    return value
+
+
+def _read_metadata(problems: Problems, data: Mapping[str, Any]) -> dict[str, m.Metadata]:
+    found: dict[str, m.Metadata] = {}
+    for name, entry in _named_entries(problems, data, "metadata", _METADATA_NAME, found):
+        values = problems.mapping(entry, name, f"metadata '{name}'") or {}
+        for key in values:
+            if not _METADATA_NAME.fullmatch(str(key)):
+                problems.add(f"'{key}' cannot be a key of metadata: letters, digits and _ only.", values, key)
+        found[name] = m.Metadata(name, plain(values))
+    return found
+
+
+def _named_entries(
+    problems: Problems, data: Mapping[str, Any], section: str, pattern: re.Pattern[str], found: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """``(name, entry)`` of each well-formed entry of a list of one-key maps; names already ``found`` are refused."""
+    entries = problems.items(data, section, f"`{section}`", empty=True) if data.get(section) is not None else []
+    for index in range(len(entries)):
+        pair = problems.only_pair(entries, index, f"an entry of `{section}`")
+        if pair is None:
+            continue
+        name, entry = pair
+        if not pattern.fullmatch(name):
+            problems.add(f"'{name}' cannot be a name in `{section}`.", entry, name)
+        elif name in found:
+            problems.add(f"'{name}' is defined twice in `{section}`.", entry, name)
+        else:
+            yield name, entry
+
+
+def _read_stubs(problems: Problems, data: Mapping[str, Any]) -> tuple[StubRule, ...]:
+    if data.get("stub_custom_actions") is None:
+        return ()
+    section = problems.mapping(data, "stub_custom_actions", "`stub_custom_actions`") or {}
+    rules = []
+    for key in section:
+        value = problems.mapping(section, key, f"stub '{key}'")
+        if value is None:
+            continue
+        problems.keys(value, ("events", "responses"), f"stub '{key}'")
+        scope, _, action = str(key).rpartition("::")
+        stub = Stub(_stub_events(problems, value), _stub_responses(problems, value))
+        rules.append(StubRule(scope or None, action, stub))
+    return tuple(rules)
+
+
+def _stub_events(problems: Problems, stub: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    found = []
+    for entries, index, event in _stub_entries(problems, stub, "events"):
+        name = event.get("event")
+        if name not in _STUB_EVENTS:
+            problems.add(f"unknown `event: {name}` in a stub.{did_you_mean(str(name), _STUB_EVENTS)}", entries, index)
+        elif name == "slot" and "name" not in event:
+            problems.add("a slot event of a stub needs `name`.", entries, index)
+        found.append(plain(event))
+    return tuple(found)
+
+
+def _stub_responses(problems: Problems, stub: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    found = []
+    for _, _, response in _stub_entries(problems, stub, "responses"):
+        problems.keys(response, _STUB_RESPONSE_KEYS, "a response of a stub")
+        found.append(plain(response))
+    return tuple(found)
+
+
+def _stub_entries(
+    problems: Problems, stub: Mapping[str, Any], key: str
+) -> Iterator[tuple[Any, int, Mapping[str, Any]]]:
+    entries = problems.items(stub, key, f"`{key}` of a stub", empty=True) if stub.get(key) is not None else []
+    for index in range(len(entries)):
+        entry = problems.mapping(entries, index, f"an entry of `{key}`")
+        if entry is not None:
+            yield entries, index, entry
+
+
+# --- cases -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the cases of one file may refer to."""
+
+    fixtures: Mapping[str, m.Fixture]
+    metadata: Mapping[str, m.Metadata]
+
+
+def build_cases(content: FileContent, names: Names) -> list[m.TestCase]:
+    """The cases of a file without their stubs; problems are added to those of ``content``."""
+    problems, data = content.problems, content.data
+    entries = (
+        problems.items(data, "test_cases", "`test_cases`", empty=True) if data.get("test_cases") is not None else []
+    )
+    cases = []
+    for index in range(len(entries)):
+        entry = problems.mapping(entries, index, "a test case")
+        if entry is not None:
+            cases.append(_case(content, names, entries, index, entry))
+    return cases
+
+
+def _case(content: FileContent, names: Names, entries: Any, index: int, entry: Mapping[str, Any]) -> m.TestCase:
+    problems = content.problems
+    problems.keys(entry, ("test_case", "steps", "fixtures", "metadata"), "a test case")
+    for needed in ("test_case", "steps"):
+        if needed not in entry:
+            problems.add(f"a test case needs `{needed}`.", entries, index)
+    name = problems.text(entry, "test_case", "`test_case`") if "test_case" in entry else None
+    case_metadata = _lookup(problems, names.metadata, entry, "metadata", "metadata")
+    steps = problems.items(entry, "steps", "`steps`") if "steps" in entry else []
+    return m.TestCase(
+        name=name or "default",
+        file=content.file,
+        source=content.source,
+        location=place(content.file, entries, index),
+        fixture_sets=_case_fixtures(problems, names.fixtures, entry),
+        case_metadata=case_metadata,
+        steps=tuple(step for i in range(len(steps)) for step in _steps(problems, names, steps, i, case_metadata)),
+    )
+
+
+def _case_fixtures(
+    problems: Problems, known: Mapping[str, m.Fixture], entry: Mapping[str, Any]
+) -> tuple[m.Fixture, ...]:
+    if entry.get("fixtures") is None:
+        return ()
+    listed = problems.items(entry, "fixtures", "`fixtures`", empty=True)
+    found = (_lookup(problems, known, listed, index, "fixture") for index in range(len(listed)))
+    return tuple(fixture for fixture in found if fixture is not None)
+
+
+def _lookup(problems: Problems, known: Mapping[str, Any], parent: Any, key: Any, what: str) -> Any:
+    if isinstance(key, str) and parent.get(key) is None:
+        return None
+    name = problems.text(parent, key, f"the name of a {what}" if what == "fixture" else f"`{what}`")
+    if name is not None and name not in known:
+        problems.add(f"{what} '{name}' is not defined.{did_you_mean(name, known)}", parent, key)
+    return known.get(name or "")
+
+
+def _steps(
+    problems: Problems, names: Names, steps: Any, index: int, case_metadata: m.Metadata | None
+) -> Iterator[m.Step]:
+    entry = problems.mapping(steps, index, "a step")
+    if entry is None:
+        return
+    if "commands" in entry:
+        problems.add("this is a dialogue understanding test (`commands`), not an E2E test.", entry, "commands")
+        return
+    kinds = [kind for kind in STEP_KINDS if kind in entry]
+    if len(kinds) != 1:
+        what = f"not {' and '.join(kinds)}" if kinds else f"not {', '.join(map(str, entry)) or 'nothing'}"
+        problems.add(f"a step has exactly one of {', '.join(STEP_KINDS)}, {what}.", steps, index)
+        return
+    problems.keys(entry, USER_KEYS if kinds == ["user"] else kinds, f"a {kinds[0]} step")
+    if kinds == ["user"]:
+        yield from _user_step(problems, names, steps, index, case_metadata)
+    else:
+        yield from _STEP_READERS[kinds[0]](problems, steps, index)
+
+
+def _user_step(
+    problems: Problems, names: Names, steps: Any, index: int, case_metadata: m.Metadata | None
+) -> Iterator[m.UserStep]:
+    entry = steps[index]
+    text = problems.text(entry, "user", "`user`")
+    own = _lookup(problems, names.metadata, entry, "metadata", "metadata")
+    ordered = entry.get("assertion_order_enabled", False)
+    if not isinstance(ordered, bool):
+        problems.add("`assertion_order_enabled` must be true or false.", entry, "assertion_order_enabled")
+    if "assertion_order_enabled" in entry and "assertions" not in entry:
+        problems.add("`assertion_order_enabled` needs `assertions`.", entry, "assertion_order_enabled")
+    yield m.UserStep(
+        location=place(problems.file, steps, index),
+        text=text or "",
+        own_metadata=own,
+        metadata={**(case_metadata.values if case_metadata else {}), **(own.values if own else {})},
+        assertions=read_assertions(problems, entry) if "assertions" in entry else (),
+        assertion_order_enabled=ordered is True,
+    )
+
+
+def _bot_step(problems: Problems, steps: Any, index: int) -> Iterator[m.Step]:
+    text = problems.text(steps[index], "bot", "`bot`")
+    yield m.BotStep(place(problems.file, steps, index), text or "")
+
+
+def _utter_step(problems: Problems, steps: Any, index: int) -> Iterator[m.Step]:
+    name = problems.text(steps[index], "utter", "`utter`")
+    yield m.UtterStep(place(problems.file, steps, index), name or "")
+
+
+def _slot_steps(kind: str, made: type[m.SlotWasSetStep] | type[m.SlotWasNotSetStep]) -> Any:
+    def read(problems: Problems, steps: Any, index: int) -> Iterator[m.Step]:
+        entries = problems.items(steps[index], kind, f"`{kind}`")
+        for position, entry in enumerate(entries):
+            where = place(problems.file, entries, position)
+            if isinstance(entry, Mapping) and entry:
+                yield from (made(where, str(slot), plain(entry[slot]), True) for slot in entry)
+            elif (slot := problems.text(entries, position, f"an entry of `{kind}`")) is not None:
+                yield made(where, slot)
+
+    return read
+
+
+_STEP_READERS: dict[str, Callable[[Problems, Any, int], Iterator[m.Step]]] = {
+    "bot": _bot_step,
+    "utter": _utter_step,
+    "slot_was_set": _slot_steps("slot_was_set", m.SlotWasSetStep),
+    "slot_was_not_set": _slot_steps("slot_was_not_set", m.SlotWasNotSetStep),
+}

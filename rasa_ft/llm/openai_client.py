@@ -1,0 +1,171 @@
+"""Everything that speaks the OpenAI API: openai, azure, and self-hosted servers such as vLLM."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from typing import Any
+
+from rasa_ft.errors import LLMError, LLMRefused, LLMUnavailable, MissingRequirement, RateLimited
+from rasa_ft.llm.client import Completion, Request
+from rasa_ft.llm.config import AZURE, OPENAI, ModelConfig
+from rasa_ft.llm.retry import Gate, retry_after_seconds
+from rasa_ft.yaml_source import expand_secret
+
+_DEFAULT_TIMEOUT = 60.0
+_KEY_VARIABLES = {OPENAI: "OPENAI_API_KEY", AZURE: "AZURE_API_KEY"}
+
+
+class OpenAIClient:
+    """One model behind the OpenAI API.
+
+    ``first_wait``: seconds before the first repetition of a failed call; each further wait is twice as long.
+    """
+
+    def __init__(
+        self, config: ModelConfig, *, concurrency: int, retries: int | None = None, first_wait: float = 0.5
+    ) -> None:
+        self._config = config
+        self._gate = Gate(concurrency, retries, first_wait=first_wait)
+        self._bound: tuple[asyncio.AbstractEventLoop, Any] | None = None
+        # A server that was never reached is not waited for again and again.
+        self._answered = False
+        self._given_up = False
+
+    async def complete(self, request: Request) -> Completion:
+        try:
+            completion = await self._gate.call(
+                lambda: self._once(request), patient=self._answered or not self._given_up
+            )
+        except LLMUnavailable:
+            self._given_up = True
+            raise
+        self._answered = True
+        return completion
+
+    async def _once(self, request: Request) -> Completion:
+        client = self._client()
+        import openai
+
+        start = time.perf_counter()
+        try:
+            answer = await self._send(client, request)
+        except openai.APIError as error:
+            raise self._mapped(error) from None
+        except ValueError:
+            raise LLMUnavailable(f"{self._place} answered something that is not JSON.") from None
+        return self._completion(answer, time.perf_counter() - start)
+
+    async def _send(self, client: Any, request: Request) -> Any:
+        parameters = {**self._config.parameters, **request.parameters}
+        model = self._config.deployment or self._config.model
+        if self._config.use_chat_completions_endpoint:
+            create = client.chat.completions.create
+            parameters["messages"] = [dict(message) for message in request.messages]
+        else:
+            create = client.completions.create
+            parameters["prompt"] = "\n".join(message["content"] for message in request.messages)
+        return await create(model=expand_secret(model), **_known_arguments(create, parameters))
+
+    def _completion(self, answer: Any, latency: float) -> Completion:
+        choices = getattr(answer, "choices", None)
+        if not choices:
+            raise LLMUnavailable(
+                f"{self._place} gave an answer without choices.",
+                hint="Is api_base the address of an OpenAI-compatible API? It usually ends in /v1.",
+            )
+        choice = choices[0]
+        text = choice.message.content if self._config.use_chat_completions_endpoint else choice.text
+        usage = getattr(answer, "usage", None)
+        return Completion(
+            text=text or "",
+            model=self._config.model,
+            latency=latency,
+            prompt_tokens=getattr(usage, "prompt_tokens", None),
+            completion_tokens=getattr(usage, "completion_tokens", None),
+        )
+
+    def _client(self) -> Any:
+        """The library's client, one for each event loop."""
+        loop = asyncio.get_running_loop()
+        if self._bound is None or self._bound[0] is not loop:
+            self._bound = (loop, self._connect())
+        return self._bound[1]
+
+    def _connect(self) -> Any:
+        from openai import AsyncAzureOpenAI, AsyncOpenAI
+
+        config = self._config
+        options: dict[str, Any] = {
+            "api_key": self._api_key(),
+            "timeout": config.timeout or _DEFAULT_TIMEOUT,
+            "max_retries": 0,
+        }
+        base = expand_secret(config.api_base) if config.api_base else None
+        if config.provider != AZURE:
+            return AsyncOpenAI(base_url=base, **options)
+        base = base or os.environ.get("AZURE_API_BASE")
+        version = config.api_version or os.environ.get("AZURE_API_VERSION")
+        if not base or not version:
+            raise MissingRequirement(
+                f"model {config.model}: azure needs api_base and api_version.",
+                hint="Write them in endpoints.yml or set AZURE_API_BASE and AZURE_API_VERSION.",
+            )
+        return AsyncAzureOpenAI(azure_endpoint=base, api_version=expand_secret(version), **options)
+
+    def _api_key(self) -> str:
+        config = self._config
+        if "api_key" in config.secrets:
+            return expand_secret(config.secrets["api_key"])
+        variable = _KEY_VARIABLES.get(config.provider)
+        if variable is None:
+            return os.environ.get("HOSTED_VLLM_API_KEY", "not-needed")
+        if variable not in os.environ:
+            raise MissingRequirement(
+                f"model {config.model} of provider {config.provider} needs a key.", hint=f"Set {variable} in .env."
+            )
+        return os.environ[variable]
+
+    def _mapped(self, error: Any) -> LLMError:
+        """Our error for the library's. Bodies of answers are not quoted: a server may echo the key in them."""
+        import openai
+
+        if isinstance(error, openai.APITimeoutError):
+            return LLMUnavailable(
+                f"{self._place} did not answer within {self._config.timeout or _DEFAULT_TIMEOUT:g} seconds.",
+                hint="Raise `timeout` in endpoints.yml, or lower --concurrency.",
+            )
+        if isinstance(error, openai.APIConnectionError):
+            return LLMUnavailable(
+                f"{self._place} is not reachable.", hint="Start the server, or correct api_base in endpoints.yml."
+            )
+        status = getattr(error, "status_code", None)
+        if status == 429:
+            headers = error.response.headers
+            return RateLimited(f"{self._place} limits the rate of calls.", retry_after=retry_after_seconds(headers))
+        if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409):
+            return LLMRefused(f"{self._place} refused the request ({status}).", hint=self._advice(status))
+        return LLMUnavailable(f"{self._place} failed ({status or 'unreadable answer'}).", hint="See the server's log.")
+
+    def _advice(self, status: int) -> str:
+        if status in (401, 403):
+            return "Check the API key."
+        if status == 404:
+            return f"Check api_base and the model name '{self._config.model}'."
+        return "Check the parameters of the model in endpoints.yml, and that the prompt fits its context."
+
+    @property
+    def _place(self) -> str:
+        """The server and model as the user knows them; an address behind a variable stays a variable."""
+        config = self._config
+        return f"model '{config.model}' at {config.api_base or config.provider}"
+
+
+def _known_arguments(create: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the library's function; parameters that it does not know go into the body of the request."""
+    known = inspect.signature(create).parameters
+    body = {**parameters.pop("extra_body", {}), **{key: value for key, value in parameters.items() if key not in known}}
+    arguments = {key: value for key, value in parameters.items() if key in known}
+    return {**arguments, "extra_body": body} if body else arguments

@@ -1,0 +1,52 @@
+"""Many awaitable jobs at once, with their results in the order of the jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# (stage, jobs done, jobs in all), called after each job.
+Progress = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A `Progress` that shows nothing."""
+
+
+async def in_parallel(
+    stage: str,
+    items: Iterable[Item],
+    job: Callable[[Item], Awaitable[Result]],
+    *,
+    concurrency: int,
+    progress: Progress = silent,
+) -> list[Result]:
+    """``job`` of every item, at most ``concurrency`` at once; the first exception ends the others and is raised."""
+    items = list(items)
+    places = asyncio.Semaphore(concurrency)
+    done = 0
+    progress(stage, 0, len(items))
+
+    async def one(item: Item) -> Result:
+        nonlocal done
+        async with places:
+            result = await job(item)
+        done += 1
+        progress(stage, done, len(items))
+        return result
+
+    tasks = [asyncio.ensure_future(one(item)) for item in items]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def seeded(*parts: object) -> random.Random:
+    """A generator that depends on ``parts`` only, so that the order of parallel work does not matter."""
+    return random.Random("/".join(str(part) for part in parts))  # noqa: S311

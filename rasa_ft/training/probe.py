@@ -1,0 +1,145 @@
+"""Exact-match accuracy of a model on fine-tuning rows, in this process: a quick look between experiments.
+
+The verdict of a run comes from re-running E2E tests through a server; this only tells whether that is worth while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rasa_ft.training.rows import Example
+from rasa_ft.training.tokens import end_token_id, prompt_ids
+
+_BATCH = 24
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A row that was answered differently."""
+
+    example: Example
+    answer: str
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """How many of ``rows`` were answered exactly as expected, and the others."""
+
+    rows: int
+    misses: tuple[Miss, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of exact answers."""
+        return 1 - len(self.misses) / self.rows
+
+
+def probe(
+    model: Path | Any, examples: Sequence[Example], *, limit: int | None = None, tokenizer: Any = None, max_new_tokens: int = 64
+) -> ProbeResult:
+    """Greedy answers to the prompts of ``examples``, evenly thinned to ``limit``, compared with their completions.
+
+    Args:
+        model: a folder with model and tokenizer, or a loaded model; then ``tokenizer`` is needed.
+        examples: the rows; at least one.
+        limit: at most so many rows.
+        tokenizer: the loaded model's tokenizer.
+        max_new_tokens: answers are cut after so many tokens.
+    """
+    if isinstance(model, Path):
+        from rasa_ft.training.base_models import load_model, load_tokenizer
+
+        model, tokenizer = load_model(str(model)), load_tokenizer(str(model))
+    if limit is not None and limit < len(examples):
+        examples = [examples[index * len(examples) // limit] for index in range(limit)]
+    prompts = [prompt_ids(tokenizer, example.messages) for example in examples]
+    answers = greedy_answers(model, prompts, end=end_token_id(tokenizer), max_new_tokens=max_new_tokens)
+    texts = [tokenizer.decode(answer, skip_special_tokens=True) for answer in answers]
+    misses = tuple(
+        Miss(example, text)
+        for example, text in zip(examples, texts, strict=True)
+        if text.strip() != example.completion.strip()
+    )
+    return ProbeResult(len(examples), misses)
+
+
+def greedy_answers(
+    model: Any, prompts: Sequence[Sequence[int]], *, end: int, max_new_tokens: int
+) -> list[list[int]]:
+    """The most likely continuation of every prompt, up to but without ``end``; the common prefix is computed once."""
+    import torch
+
+    model.eval()
+    shared = _shared_length(prompts)
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    answers: list[list[int]] = [[] for _ in prompts]
+    with torch.no_grad():
+        static = model(input_ids=torch.tensor([prompts[0][:shared]]), use_cache=True).past_key_values if shared else None
+        for start in range(0, len(order), _BATCH):
+            chosen = order[start : start + _BATCH]
+            tails = [list(prompts[index][shared:]) for index in chosen]
+            for index, answer in zip(chosen, _decode(model, static, shared, tails, end, max_new_tokens), strict=True):
+                answers[index] = answer
+    return answers
+
+
+def _shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
+    same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return min(same, min(map(len, prompts)) - 1)
+
+
+def _decode(
+    model: Any, static: Any, shared: int, tails: list[list[int]], end: int, max_new_tokens: int
+) -> list[list[int]]:
+    """One batch, padded on the left between the shared prefix and the tails."""
+    import torch
+
+    width = max(map(len, tails))
+    lengths = torch.tensor([len(tail) for tail in tails])
+    inputs = torch.tensor([[0] * (width - len(tail)) + tail for tail in tails])
+    seen = torch.arange(width)[None] >= width - lengths[:, None]
+    attention_mask = torch.cat((torch.ones(len(tails), shared, dtype=torch.bool), seen), 1).long()
+    positions = (shared + torch.arange(width)[None] - (width - lengths)[:, None]).clamp(min=0)
+    cache = _cache(model, static, len(tails))
+    answers: list[list[int]] = [[] for _ in tails]
+    open_rows = set(range(len(tails)))
+    for _ in range(max_new_tokens):
+        result = model(
+            input_ids=inputs,
+            attention_mask=attention_mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        best = result.logits[:, -1].argmax(-1)
+        for row, token in _still_open(open_rows, best.tolist(), end):
+            answers[row].append(token)
+        if not open_rows:
+            break
+        inputs, positions = best[:, None], positions[:, -1:] + 1
+        attention_mask = torch.cat((attention_mask, attention_mask.new_ones(len(tails), 1)), 1)
+    return answers
+
+
+def _still_open(open_rows: set[int], tokens: list[int], end: int) -> Iterator[tuple[int, int]]:
+    for row in sorted(open_rows):
+        if tokens[row] == end:
+            open_rows.discard(row)
+        else:
+            yield row, tokens[row]
+
+
+def _cache(model: Any, static: Any, rows: int) -> Any:
+    """A cache of ``rows`` copies of the shared prefix."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    if static is not None:
+        for index, layer in enumerate(static.layers):
+            cache.update(layer.keys.repeat(rows, 1, 1, 1), layer.values.repeat(rows, 1, 1, 1), index)
+    return cache

@@ -1,0 +1,131 @@
+"""Loss of a packed step, and the check that it equals plain training. Imports torch: load it where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rasa_ft.training import attention
+from rasa_ft.training.prefix_tree import TrainingRow, pack
+
+# Largest accepted differences between shared and plain, relative. In bf16 two correct orders of the same sums differ by
+# about a hundredth in the gradient; a wrong mask or position is off by an order of magnitude more.
+_TOLERANCE = {torch.float32: (1e-4, 1e-3), torch.bfloat16: (0.02, 0.15), torch.float16: (0.02, 0.15)}
+
+Batch = dict[str, Any]
+
+
+def collate(rows: Sequence[TrainingRow], dtype: torch.dtype) -> Batch:
+    """A packed step as tensors: ids and positions (1, N), label positions and ids (L,), the mask, and plain token count."""
+    step = pack(rows)
+    return {
+        "input_ids": torch.tensor([step.input_ids]),
+        "position_ids": torch.tensor([step.position_ids]),
+        "label_positions": torch.tensor(step.label_positions),
+        "label_ids": torch.tensor(step.label_ids),
+        "prefix_tree": attention.tree_mask(step, dtype),
+        "row_tokens": step.row_tokens,
+    }
+
+
+def base_of(model: Any) -> Any:
+    """The causal language model inside PEFT's and accelerate's wrappers."""
+    inner = getattr(model, "module", model)
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+
+
+def shared_loss(model: Any, batch: Batch) -> Tensor:
+    """Mean cross-entropy over the answers of a packed step; the LM head sees only the positions that predict one."""
+    language_model = base_of(model)
+    hidden = language_model.base_model(
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        prefix_tree=batch["prefix_tree"],
+        use_cache=False,
+    ).last_hidden_state
+    logits = language_model.get_output_embeddings()(hidden[0, batch["label_positions"]])
+    return functional.cross_entropy(logits.float(), batch["label_ids"])
+
+
+def plain_loss(model: Any, rows: Sequence[TrainingRow]) -> Tensor:
+    """The same loss computed row by row with the model's ordinary attention."""
+    language_model = base_of(model)
+    device = next(language_model.parameters()).device
+    total = torch.zeros((), device=device)
+    for row in rows:
+        tokens = torch.tensor([row.tokens], device=device)
+        logits = language_model(input_ids=tokens, use_cache=False).logits[0, len(row.prompt) - 1 : -1]
+        labels = torch.tensor(row.completion, device=device)
+        total = total + functional.cross_entropy(logits.float(), labels, reduction="sum")
+    return total / sum(len(row.completion) for row in rows)
+
+
+@contextmanager
+def shared_attention(model: Any) -> Iterator[None]:
+    """Tree attention instead of the model's own while the block lasts."""
+    language_model = base_of(model)
+    before = language_model.config._attn_implementation
+    attention.register()
+    language_model.set_attn_implementation(attention.NAME)
+    try:
+        yield
+    finally:
+        language_model.set_attn_implementation(before)
+
+
+def difference(model: Any, rows: Sequence[TrainingRow]) -> tuple[float, float]:
+    """Relative difference of loss and of gradient (norm of the difference by norm) between shared and plain training.
+
+    Gradients are left cleared. The LoRA matrices B are zero at the start, which hides the gradient of A: they are given
+    small values for the comparison.
+    """
+    dtype = base_of(model).get_output_embeddings().weight.dtype
+    device = next(model.parameters()).device
+    batch = {name: value.to(device) if hasattr(value, "to") else value for name, value in collate(rows, dtype).items()}
+    with _nonzero_parameters(model):
+        plain, plain_gradients = _loss_and_gradients(model, lambda: plain_loss(model, rows))
+        with shared_attention(model):
+            shared, shared_gradients = _loss_and_gradients(model, lambda: shared_loss(model, batch))
+    distance = sum(float((a - b).square().sum()) for a, b in zip(plain_gradients, shared_gradients, strict=True))
+    size = sum(float(a.square().sum()) for a in plain_gradients)
+    return abs(shared - plain) / max(abs(plain), 1e-12), (distance / max(size, 1e-24)) ** 0.5
+
+
+def is_equal(model: Any, rows: Sequence[TrainingRow]) -> tuple[bool, str]:
+    """Whether shared training gives plain training's loss and gradient on ``rows``, and the figures as text."""
+    dtype = base_of(model).get_output_embeddings().weight.dtype
+    by_loss, by_gradient = difference(model, rows)
+    loss_limit, gradient_limit = _TOLERANCE.get(dtype, _TOLERANCE[torch.bfloat16])
+    figures = f"relative difference of loss {by_loss:.1e}, of gradients {by_gradient:.1e}"
+    return by_loss <= loss_limit and by_gradient <= gradient_limit, figures
+
+
+def _loss_and_gradients(model: Any, compute: Callable[[], Tensor]) -> tuple[float, list[Tensor]]:
+    model.zero_grad(set_to_none=True)
+    loss = compute()
+    loss.backward()
+    gradients = [parameter.grad.detach().clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad(set_to_none=True)
+    return float(loss.detach()), gradients
+
+
+@contextmanager
+def _nonzero_parameters(model: Any) -> Iterator[None]:
+    """Random values in trainable matrices that are all zero, taken back at the end."""
+    generator = torch.Generator().manual_seed(0)
+    filled = []
+    for parameter in model.parameters():
+        if parameter.requires_grad and not parameter.detach().any():
+            noise = torch.randn(parameter.shape, generator=generator) * 0.02
+            parameter.data.copy_(noise.to(parameter.device, parameter.dtype))
+            filled.append(parameter)
+    try:
+        yield
+    finally:
+        for parameter in filled:
+            parameter.data.zero_()

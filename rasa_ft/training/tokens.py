@@ -1,0 +1,74 @@
+"""Turns rows into token ids exactly as the chat endpoint builds them, with the answer as the only part that is learned.
+
+A chat endpoint tokenises ``apply_chat_template(messages, add_generation_prompt=True)`` and generates from there until an
+end token. So does a training row: the same prompt ids, the ids of the answer tokenised on its own, and the end token.
+Templates that insert a system message of their own (SmolLM2's does) do so in both places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rasa_ft.errors import DataError
+from rasa_ft.training.prefix_tree import TrainingRow
+from rasa_ft.training.rows import Example, Message
+
+_SHOWN = 10
+_PROBE = "start flow x"
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
+    """The ids after which a chat endpoint lets the model continue."""
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def end_token_id(tokenizer: Any) -> int:
+    """The token with which the chat template ends an assistant's turn.
+
+    Raises:
+        DataError: the template puts nothing after the answer, or drops the answer.
+    """
+    question = {"role": "user", "content": "x"}
+    opened = tokenizer.apply_chat_template([question], tokenize=False, add_generation_prompt=True)
+    closed = tokenizer.apply_chat_template([question, {"role": "assistant", "content": _PROBE}], tokenize=False)
+    tail = closed.rpartition(_PROBE)[2].lstrip() if closed.startswith(opened.rstrip()) else ""
+    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise DataError(
+            "the base model's chat template does not end an assistant's turn with a token.",
+            hint="Choose an instruction-tuned base model.",
+        )
+    return int(ids[0])
+
+
+def encode(tokenizer: Any, examples: Sequence[Example], max_length: int) -> list[TrainingRow]:
+    """Token ids of every example; rows of the same turn have the same group.
+
+    Raises:
+        DataError: rows are longer than ``max_length``; their answers would be cut.
+    """
+    end = end_token_id(tokenizer)
+    rows = [_row(tokenizer, example, end) for example in examples]
+    too_long = [
+        (example, len(row.tokens)) for example, row in zip(examples, rows, strict=True) if len(row.tokens) > max_length
+    ]
+    if too_long:
+        raise _too_long(too_long, max_length)
+    return rows
+
+
+def _row(tokenizer: Any, example: Example, end: int) -> TrainingRow:
+    answer = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
+    return TrainingRow(prompt_ids(tokenizer, example.messages), (*answer, end), example.turn)
+
+
+def _too_long(rows: Sequence[tuple[Example, int]], max_length: int) -> DataError:
+    listing = "\n".join(f"- {example.location}: {length} tokens" for example, length in rows[:_SHOWN])
+    more = f"\n- and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    longest = max(length for _, length in rows)
+    return DataError(
+        f"{len(rows)} rows are longer than max_length {max_length}, so their answers would be cut:\n{listing}{more}",
+        hint=f"Set training.max_length to {longest} or more, or shorten the prompt.",
+    )

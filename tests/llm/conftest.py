@@ -1,0 +1,3 @@
+from fake_openai import server
+
+__all__ = ["server"]
