@@ -20,6 +20,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import RoundTripConstructor, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from rasa_ft.errors import DataError, Location
 
@@ -60,6 +61,18 @@ class _Constructor(RoundTripConstructor):
 for _kind in ("int", "float", "bool", "null"):
     _Constructor.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(SafeConstructor, f"construct_yaml_{_kind}"))
 _Constructor.add_constructor("tag:yaml.org,2002:timestamp", _Constructor.construct_scalar)
+
+
+class _Representer(RoundTripRepresenter):
+    """Quotes text that would be taken for an environment variable when it is read."""
+
+
+def _represent_text(representer: _Representer, text: str) -> Any:
+    style = "'" if _VARIABLE.search(text) else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Representer.add_representer(str, _represent_text)
 
 
 def _variable(name: str, line: int) -> str:
@@ -157,8 +170,12 @@ def plain(node: Any) -> Any:
 
 
 def dump_yaml(value: Any) -> str:
-    """Readable YAML 1.2 text of plain dicts, lists and scalars; block style, keys in the given order."""
+    """Readable YAML 1.2 text of plain dicts, lists and scalars; block style, keys in the given order.
+
+    `parse_yaml` gives the same value again: text that holds ``${NAME}`` is quoted.
+    """
     writer = YAML(typ="rt", pure=True)
+    writer.Representer = _Representer
     writer.default_flow_style = False
     writer.allow_unicode = True
     writer.width = 120

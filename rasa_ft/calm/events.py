@@ -1,7 +1,7 @@
 """What happened in a conversation, in order: the tracker is a list of these and nothing else.
 
-Names follow the CALM tracker format (``event: user | bot | slot | …``). All events are immutable, so that a conversation
-can be forked by sharing its list.
+Names follow the CALM tracker format (``event: user | bot | slot | …``). All events are immutable, so that a
+conversation can be forked by sharing its list.
 """
 
 from __future__ import annotations

@@ -205,4 +205,3 @@ def _last_value_only(tracker: Tracker, start: int) -> Tracker:
         event for index, event in enumerate(new) if not isinstance(event, SlotSet) or last[event.slot] == index
     ]
     return replace(tracker, events=(*tracker.events[:start], *kept))
-

@@ -223,21 +223,23 @@ def _by_place(error: DataError) -> tuple[str, int]:
 
 
 def _with_stubs(cases: list[TestCase], contents: Sequence[FileContent], warnings: list[str]) -> list[TestCase]:
-    by_file = {content.file: content for content in contents}
-    case_names = {name for case in cases for name in _scopes(case)}
-    warnings.extend(_unused_stubs(cases, contents, case_names))
+    """Each case with the stubs that its own file has for it, so that a file plays the same alone and in a folder."""
     found = []
-    for case in cases:
-        own = by_file[case.file]
-        others = [rule for content in contents if content is not own for rule in content.stubs if rule.scope]
-        stubs = _stubs_of(case, [*others, *own.stubs], case_names)
-        found.append(replace(case, stubs=stubs) if stubs else case)
+    for content in contents:
+        own = [case for case in cases if case.file == content.file]
+        case_names = {name for case in own for name in _scopes(case)}
+        file_names = {content.file.name, content.file.stem}
+        unknown = sorted({rule.scope for rule in content.stubs if rule.scope} - case_names - file_names)
+        if unknown:
+            warnings.append(f"{content.file}: stubs for cases that are not in this file: {', '.join(unknown)}.")
+        for case in own:
+            stubs = _stubs_of(case, content.stubs, {None, *(file_names - case_names)})
+            found.append(replace(case, stubs=stubs) if stubs else case)
     return found
 
 
-def _stubs_of(case: TestCase, rules: Sequence[StubRule], case_names: set[str]) -> Mapping[str, Stub]:
-    """Stubs for one case, the case's own before those of its file; later ``rules`` override earlier ones."""
-    file_scopes = {None, *({case.file.name, case.file.stem} - case_names)}
+def _stubs_of(case: TestCase, rules: Sequence[StubRule], file_scopes: set[str | None]) -> Mapping[str, Stub]:
+    """Stubs for one case, the case's own before those of its file."""
     of_file = {rule.action: rule.stub for rule in rules if rule.scope in file_scopes}
     of_case = {rule.action: rule.stub for rule in rules if rule.scope in _scopes(case)}
     return {**of_file, **of_case}
@@ -246,13 +248,3 @@ def _stubs_of(case: TestCase, rules: Sequence[StubRule], case_names: set[str]) -
 def _scopes(case: TestCase) -> set[str]:
     """How a stub may name a case; blanks are not allowed in its key by all readers of the format."""
     return {case.name, case.name.replace(" ", "_")}
-
-
-def _unused_stubs(cases: Sequence[TestCase], contents: Sequence[FileContent], case_names: set[str]) -> list[str]:
-    known = case_names | {name for case in cases for name in (case.file.name, case.file.stem)}
-    found = []
-    for content in contents:
-        unknown = sorted({rule.scope for rule in content.stubs if rule.scope} - known)
-        if unknown:
-            found.append(f"{content.file}: stubs for cases that do not exist: {', '.join(unknown)}.")
-    return found

@@ -123,21 +123,20 @@ def _headline(outcome: Outcome, gates: Sequence[GateResult], more: int | None) -
             f"write about {_count(more, 'more validation test')}" if more else "far more validation tests are needed"
         )
         return f"Not enough evidence: {tests}."
-    missed = " and ".join(
-        f"{gate.split} ({_percent(gate.rate)}, gate {_percent(gate.threshold)})" for gate in gates if not gate.met
-    )
-    return f"Do not ship: the gate on {missed} is not met."
+    missed = [gate for gate in gates if not gate.met]
+    shortfalls = " and ".join(f"{_percent(gate.rate)} of the {gate.split} conversations pass" for gate in missed)
+    needed = " and ".join(_percent(gate.threshold) for gate in missed)
+    return f"Do not ship: {shortfalls}; {needed} {'is' if len(missed) == 1 else 'are'} needed."
 
 
 def _sentence(gate: GateResult, confidence: float) -> str:
     if gate.rate is None:
         return f"There are no {gate.split} conversations, so nothing is known about that gate."
-    conversations = _count(gate.total, f"{gate.split} conversation")
     relation = "the gate is met" if gate.met else "the gate is not met"
     return (
-        f"{gate.passed} of {conversations} pass: {_percent(gate.rate)} against {_percent(gate.threshold)}, {relation}. "
-        f"So many tests place the true rate between {_percent(gate.interval.low)} and {_percent(gate.interval.high)} "
-        f"({_percent(confidence)} confidence)."
+        f"{gate.passed} of {gate.total} {gate.split} conversations pass: {_percent(gate.rate)} against "
+        f"{_percent(gate.threshold)}, {relation}. As far as {_count(gate.total, 'test')} can tell, the true rate lies "
+        f"between {_percent(gate.interval.low)} and {_percent(gate.interval.high)} ({_percent(confidence)} confidence)."
     )
 
 
@@ -155,12 +154,16 @@ def _ask_for_tests(gate: GateResult, more: int | None) -> str:
 def _comparison_sentence(comparison: Comparison) -> str:
     pairs, other = comparison.pairs, comparison.other
     tests = _count(pairs.total, f"{comparison.split} conversation")
-    span = f"{100 * comparison.interval.low:+.0f} to {100 * comparison.interval.high:+.0f}"
+    span = f"{_points(comparison.interval.low)} to {_points(comparison.interval.high)}"
     return (
-        f"Against the {other} on the same {tests}: {100 * comparison.difference:+.0f} points (interval {span}). "
+        f"Against the {other} on the same {tests}: {_points(comparison.difference)} points (interval {span}). "
         f"Only the tuned model passes {pairs.only_first} of them, only the {other} {pairs.only_second} "
         f"(McNemar's exact test: p = {comparison.p_value:.2g})."
     )
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.0f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _percent(rate: float | None) -> str:

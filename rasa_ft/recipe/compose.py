@@ -8,11 +8,14 @@ from pathlib import Path
 
 from rasa_ft.engine.base import Engine
 from rasa_ft.recipe.conversations import DataPoint, RephrasedConversation, Wording
-from rasa_ft.recipe.exchange import ValuePool, exchange, exchanged_trace
+from rasa_ft.recipe.exchange import ValuePool, exchange, exchanged_trace, slots_set
 from rasa_ft.recipe.histories import History, histories_of
 from rasa_ft.recipe.parallel import seeded
 from rasa_ft.recipe.replay import Replay, ScriptedTurn, replay
 from rasa_ft.recipe.transplants import Donor, Place, offered, transplant
+
+# How often other values are drawn for one conversation: the assistant may refuse some of them.
+_DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,13 @@ async def _play_exchanged(
     """The history with exchanged values where it is chosen for that and stays on its course, else as it is."""
     augmentation = plan.augmentation
     rng = seeded(plan.seed, "exchange", conversation.key, history.index)
-    if history.index and rng.random() < augmentation.exchange_fraction:
+    chosen = history.index and rng.random() < augmentation.exchange_fraction
+    for _ in range(_DRAWS if chosen else 0):
         other = exchange(history, conversation.conversation, augmentation.pool, rng)
-        played = await _play(engine, conversation, other) if other else None
-        if other and played and not played.divergence:
+        if other is None:
+            break
+        played = await _play(engine, conversation, other)
+        if not played.divergence:
             return played, other
     return await _play(engine, conversation, history), history
 
@@ -94,7 +100,9 @@ async def _play(engine: Engine, conversation: RephrasedConversation, history: Hi
         for turn, wording in zip(turns, history.spoken, strict=True)
     ]
     expected = [exchanged_trace(turn.trace, history.exchanged) for turn in turns]
-    return await replay(engine, conversation.conversation.setup, script, expected)
+    # What actions make of other values (a fare, a reference) may differ; what the user said and the course may not.
+    values_of = slots_set(history.spoken) if history.exchanged else None
+    return await replay(engine, conversation.conversation.setup, script, expected, values_of=values_of)
 
 
 def _points(

@@ -171,6 +171,8 @@ def _examine_student(
                 gold[split],
                 concurrency=settings.concurrency,
                 progress=report,
+                # An untuned model talks at length; what it says to messages of the training set tells nobody anything.
+                messages=role == "tuned" or split == "validation",
             )
             for split, suite in suites.items()
         }

@@ -43,16 +43,25 @@ async def examine_teacher(
 
 
 async def examine_student(
-    engine: Engine, llm: LLM, suite: Suite, split: str, gold: Gold, *, concurrency: int, progress: Progress
+    engine: Engine,
+    llm: LLM,
+    suite: Suite,
+    split: str,
+    gold: Gold,
+    *,
+    concurrency: int,
+    progress: Progress,
+    messages: bool = True,
 ) -> SplitResult:
     """Run a model through the tests of one split, then ask it about every message in the teacher's history.
 
     The second part tells which commands a model gets wrong: in a conversation of its own, one mistake changes
     everything after it. ``llm`` should be the engine's own model and remember its answers, so that a prompt that comes
-    up in both parts is asked once.
+    up in both parts is asked once. Without ``messages`` the second part is left out.
     """
     results = await _run(engine, suite, split, concurrency, progress)
-    questions = [question for case in suite.cases for question in await _questions(engine, suite, case, gold[case.id])]
+    cases = suite.cases if messages else ()
+    questions = [question for case in cases for question in await _questions(engine, suite, case, gold[case.id])]
     asked = await in_parallel(
         f"{split} messages", questions, lambda question: _ask(llm, question), concurrency=concurrency, progress=progress
     )
@@ -62,8 +71,8 @@ async def examine_student(
         for question, answer in asked
         if isinstance(answer, Completion)
     )
-    cases = tuple(_outcome(split, result, engine.codec, gold[result.case.id]) for result in results)
-    return SplitResult(cases, turns, scores)
+    outcomes = tuple(_outcome(split, result, engine.codec, gold[result.case.id]) for result in results)
+    return SplitResult(outcomes, turns, scores)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ def exchanged_trace(trace: Trace, exchanged: Iterable[tuple[str, str]]) -> Trace
     )
 
 
+def slots_set(wordings: Iterable[Wording]) -> frozenset[str]:
+    """The slots that the commands of ``wordings`` set."""
+    return frozenset(slot for slot, _ in _values(wordings))
+
+
 def _literal_values(wording: Wording, slots: Collection[str]) -> Iterable[tuple[str, str]]:
     for slot, value in _values([wording]):
         if slot in slots and isinstance(value, str) and contains_literally(wording.text, value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +29,18 @@ class Replay:
     divergence: str | None = None
 
 
-async def replay(engine: Engine, setup: Setup, script: Sequence[ScriptedTurn], expected: Sequence[Trace]) -> Replay:
-    """Play ``script``; each turn must do what its ``expected`` trace says."""
+async def replay(
+    engine: Engine,
+    setup: Setup,
+    script: Sequence[ScriptedTurn],
+    expected: Sequence[Trace],
+    *,
+    values_of: Collection[str] | None = None,
+) -> Replay:
+    """Play ``script``; each turn must do what its ``expected`` trace says.
+
+    With ``values_of`` only these slots must have the expected values; the others must be set at the expected points.
+    """
     conversation = await engine.start(setup)
     before: list[Conversation] = []
     turns: list[Turn] = []
@@ -38,7 +48,7 @@ async def replay(engine: Engine, setup: Setup, script: Sequence[ScriptedTurn], e
         before.append(conversation.fork())
         turn = await conversation.say(scripted.text, metadata=scripted.metadata, commands=scripted.commands)
         turns.append(turn)
-        difference = first_difference(trace, trace_of(turn.events))
+        difference = first_difference(_masked(trace, values_of), _masked(trace_of(turn.events), values_of))
         if difference:
             return Replay(tuple(before), tuple(turns), f"turn {number} ('{scripted.text}'): {difference}")
     return Replay(tuple(before), tuple(turns))
@@ -60,6 +70,14 @@ def first_difference(expected: Trace, actual: Trace) -> str | None:
     if len(actual) > len(expected):
         return f"{_in_words(actual[len(expected)])} is new"
     return None
+
+
+def _masked(trace: Trace, values_of: Collection[str] | None) -> Trace:
+    if values_of is None:
+        return trace
+    return tuple(
+        (kind, name, "some value" if kind == "slot" and name not in values_of else value) for kind, name, value in trace
+    )
 
 
 def _in_words(entry: tuple[str, str, str]) -> str:

@@ -171,7 +171,7 @@ def _cover(order: Sequence[_Group], *, limit: float) -> list[_Group]:
     while True:
         useful = [group for group in order if group.skills - known and weight + group.weight <= limit]
         if not useful:
-            return chosen
+            return chosen or sorted(order, key=lambda group: group.weight)[:1]
         best = max(useful, key=lambda group: len(group.skills - known) / group.weight)
         chosen.append(best)
         known |= best.skills

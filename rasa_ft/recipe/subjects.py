@@ -141,10 +141,9 @@ def manifest_base(model: Path) -> str | None:
     for file in (model / "manifest.json", model.parent / "manifest.json"):
         if file.is_file():
             try:
-                name = json.loads(file.read_text(encoding="utf-8")).get("base_model")
-            except (ValueError, AttributeError):
-                raise DataError(f"{file} is not a JSON object.", hint="Train again.") from None
-            return str(name) if name else None
+                return str(json.loads(file.read_text(encoding="utf-8"))["recipe"]["base_model"])
+            except (ValueError, KeyError, TypeError):
+                raise DataError(f"{file} is not a manifest of a training run.", hint="Train again.") from None
     return None
 
 

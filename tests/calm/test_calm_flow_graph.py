@@ -2,7 +2,6 @@ from pathlib import Path
 
 from rasa_ft.calm.flows.graph import (
     called_flows,
-    can_end,
     collect_steps,
     linked_flows,
     reachable_steps,
@@ -89,9 +88,6 @@ def test_neighbours():
     assert linked_flows(outer) == ("other",)
     assert [flow.id for flow in with_called_flows(outer, FLOWS)] == ["outer", "inner", "leaf"]
     assert successors(other.steps[0]) == ("END", "last")
-    assert can_end(other.steps[0])
-    assert not can_end(outer.steps[0])
-    assert can_end(outer.steps[-1])
 
 
 def test_reachable_steps():

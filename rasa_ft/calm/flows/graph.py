@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from rasa_ft.calm.flows.model import END, CallStep, CollectStep, Flow, LinkStep, SetSlotsStep, Step
+from rasa_ft.calm.flows.model import CallStep, CollectStep, Flow, LinkStep, SetSlotsStep, Step
 
 
 def successors(step: Step) -> tuple[str, ...]:
@@ -24,11 +24,6 @@ def reachable_steps(flow: Flow) -> frozenset[str]:
         seen.add(step_id)
         waiting.extend(successors(steps[step_id]))
     return frozenset(seen)
-
-
-def can_end(step: Step) -> bool:
-    """Whether the flow may end right after ``step``."""
-    return END in successors(step) or isinstance(step, LinkStep)
 
 
 def called_flows(flow: Flow) -> tuple[str, ...]:

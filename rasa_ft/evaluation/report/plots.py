@@ -46,11 +46,17 @@ def latency_svg(result: EvaluationResult) -> str | None:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    variables = {**{colour: f"var(--{role})" for role, colour in COLOURS.items()}, INK: "var(--ink)", SOFT: "var(--line)"}
+    variables = {
+        **{colour: f"var(--{role})" for role, colour in COLOURS.items()},
+        INK: "var(--ink)",
+        SOFT: "var(--line)",
+    }
     for colour, variable in variables.items():
         svg = svg.replace(colour, variable)
     label = 'role="img" aria-label="Share of answers that came within a given time, for each model"'
-    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg ', lambda m: f"<svg {label} {m[1] or ''}", svg, count=1)
+    return re.sub(
+        r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg ', lambda m: f"<svg {label} {m[1] or ''}", svg, count=1
+    )
 
 
 @contextmanager
@@ -96,10 +102,11 @@ def _pass_rates(pyplot: Any, result: EvaluationResult) -> Any:
             interval = wilson(outcome.passed, outcome.total)
             colour = COLOURS[model.role]
             panel.plot([100 * interval.low, 100 * interval.high], [height] * 2, color=colour, lw=6, alpha=0.3)
-            panel.plot(100 * outcome.passed / max(1, outcome.total), height, "o", color=colour, ms=8)
-            panel.annotate(
-                f"{outcome.passed}/{outcome.total}", (50, height), (50, height + 0.28), ha="center", fontsize=8
-            )
+            rate = 100 * outcome.passed / max(1, outcome.total)
+            panel.plot(rate, height, "o", color=colour, ms=8)
+            side = "left" if rate < 8 else "right" if rate > 92 else "center"
+            label = panel.text(rate, height + 0.2, f"{outcome.passed} of {outcome.total}", ha=side, fontsize=8)
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
         panel.axvline(100 * gate.threshold, color=GATE, lw=1.2, ls="--")
         panel.set(
             title=f"{split}: gate {100 * gate.threshold:g} %",
@@ -128,9 +135,7 @@ def _commands(pyplot: Any, result: EvaluationResult) -> Any | None:
 
 
 def _latency(pyplot: Any, result: EvaluationResult, size: tuple[float, float] = (6.4, 3.0)) -> Any | None:
-    times = {
-        model.role: sorted(turn.latency for turn in model.turns if turn.latency) for model in _models(result)
-    }
+    times = {model.role: sorted(turn.latency for turn in model.turns if turn.latency) for model in _models(result)}
     # Recorded answers take no time, and a curve at 0 would say nothing.
     times = {role: values for role, values in times.items() if values and values[-1] >= 0.005}
     if not times:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rasa_ft.evaluation.commands import CommandCounts
+from rasa_ft.evaluation.commands import CommandCounts, CommandScores
 from rasa_ft.evaluation.report.plots import latency_svg
 from rasa_ft.evaluation.results import ROLES, SPLITS, CaseOutcome, EvaluationResult, ModelResult
 from rasa_ft.evaluation.statistics import Interval, wilson
 
-SPLIT_TITLES = {"validation": "Validation conversations", "train": "Training conversations"}
+SPLIT_TITLES = {"validation": "Validation tests", "train": "Training tests"}
+# A number and its sign stay on one line.
+PERCENT = "\N{NO-BREAK SPACE}%"
 ROLE_TITLES = {"base": "Base", "tuned": "Tuned", "teacher": "Teacher"}
 
 
@@ -26,7 +28,7 @@ def render_report(result: EvaluationResult) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, seconds=seconds, short=short_case)
-    roles = [role for role in ROLES if role in result.models]
+    roles, rows = side_by_side(result)
     return environment.get_template("report.html.jinja2").render(
         result=result,
         verdict=result.verdict,
@@ -34,7 +36,7 @@ def render_report(result: EvaluationResult) -> str:
         titles=ROLE_TITLES,
         split_titles=SPLIT_TITLES,
         panels=list(_panels(result, roles)),
-        rows=list(_rows(result, roles)),
+        rows=rows,
         commands=[(split, list(_command_rows(result, split))) for split in reversed(SPLITS)],
         confusion=_confusion(result.models["tuned"]),
         failures=[(split, _failures(result.models["tuned"], split)) for split in reversed(SPLITS)],
@@ -42,21 +44,31 @@ def render_report(result: EvaluationResult) -> str:
     )
 
 
+def side_by_side(result: EvaluationResult) -> tuple[list[str], list[Row]]:
+    """The roles that were examined and, for each, what the table says about it."""
+    roles = [role for role in ROLES if role in result.models]
+    return roles, list(_rows(result, roles))
+
+
 def percent(rate: float | None, digits: int = 0) -> str:
-    """``0.975`` as ``98 %``; never rounded up to all or down to nothing."""
+    """``0.975`` as ``98 %``; what is less than all is never shown as 100, nor what is more than nothing as 0."""
     if rate is None:
         return "–"
     shown = round(100 * rate, digits)
     if (shown == 100 and rate < 1) or (shown == 0 and rate > 0):
-        return percent(rate, digits + 1) if digits < 2 else f"{'>' if shown else '<'} {shown:g} %"
-    return f"{shown:.{digits}f} %"
+        return percent(rate, digits + 1) if digits < 2 else f"{'<' if shown else '>'} {shown:g}{PERCENT}"
+    return f"{shown:.{digits}f}{PERCENT}"
 
 
 def seconds(value: float | None) -> str:
-    """``0.4321`` as ``0.43 s``."""
+    """``0.4321`` as ``0.4 s``, ``0.04321`` as ``43 ms``."""
     if value is None or value == 0:
         return "–"
-    return f"{1000 * value:.0f} ms" if value < 0.1 else f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+    return (
+        f"{1000 * value:.0f}\N{NO-BREAK SPACE}ms"
+        if value < 0.1
+        else f"{value:.{1 if value < 10 else 0}f}\N{NO-BREAK SPACE}s"
+    )
 
 
 def short_case(case: str) -> str:
@@ -117,11 +129,11 @@ def _rows(result: EvaluationResult, roles: list[str]) -> Iterator[Row]:
     for split in reversed(SPLITS):
         yield Row(SPLIT_TITLES[split], tuple(_passed(model, split) for model in models))
     for split in reversed(SPLITS):
-        label = "Messages understood exactly, " + ("validation" if split == "validation" else "training")
+        label = "Exact messages, " + ("validation" if split == "validation" else "training")
         yield Row(label, tuple(_exact(model, split) for model in models))
-    yield Row("F1 of all commands, validation", tuple(_f1(model) for model in models))
+    yield Row("Commands, F1, validation", tuple(_f1(model) for model in models))
     yield Row("Answer time, median", tuple((seconds(model.latency(0.5)), _slow(model)) for model in models))
-    yield Row("Prompt and answer, median", tuple(_tokens(model) for model in models))
+    yield Row("Tokens in + out, median", tuple(_tokens(model) for model in models))
 
 
 def _passed(model: ModelResult, split: str) -> tuple[str, str]:
@@ -129,14 +141,16 @@ def _passed(model: ModelResult, split: str) -> tuple[str, str]:
     if not outcome.total:
         return "–", "no tests"
     interval = wilson(outcome.passed, outcome.total)
-    between = f"{percent(interval.low).removesuffix(' %')}–{percent(interval.high)}"
-    return percent(outcome.passed / outcome.total), f"{outcome.passed} of {outcome.total}; {between}"
+    between = f"{percent(interval.low).removesuffix(PERCENT)}–{percent(interval.high)}"
+    return percent(outcome.passed / outcome.total), f"{outcome.passed} of {outcome.total} ({between})"
 
 
 def _exact(model: ModelResult, split: str) -> tuple[str, str]:
     scores = model.splits[split].scores
     if model.role == "teacher":
         return "–", "the yardstick"
+    if not scores.turns:
+        return "–", "not asked"
     return percent(scores.exact_rate), f"{scores.exact} of {scores.turns}"
 
 
@@ -149,19 +163,19 @@ def _f1(model: ModelResult) -> tuple[str, str]:
 
 def _slow(model: ModelResult) -> str:
     slow = model.latency(0.9)
-    return f"9 of 10 within {seconds(slow)}" if slow else "nothing was asked"
+    return f"90 % within {seconds(slow)}" if slow else "nothing was asked"
 
 
 def _tokens(model: ModelResult) -> tuple[str, str]:
     prompt, completion = model.tokens("prompt", 0.5), model.tokens("completion", 0.5)
-    return ("–", "") if prompt is None else (f"{prompt:.0f} + {completion or 0:.0f}", "tokens")
+    return ("–", "") if prompt is None else (f"{prompt:.0f} + {completion or 0:.0f}", "")
 
 
 def _command_rows(result: EvaluationResult, split: str) -> Iterator[CommandRow]:
     base = result.models.get("base")
-    others = base.splits[split].scores.commands if base else {}
+    scores = base.splits[split].scores if base else CommandScores()
     for name, counts in result.models["tuned"].splits[split].scores.commands.items():
-        yield CommandRow(name, counts, others.get(name, CommandCounts()).f1 if base else None)
+        yield CommandRow(name, counts, scores.commands.get(name, CommandCounts()).f1 if scores.turns else None)
 
 
 def _confusion(model: ModelResult, most: int = 8) -> list[tuple[str, str, int]]:

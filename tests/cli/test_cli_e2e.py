@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rasa_ft.cli.main import run
+from rasa_ft.cli.project import find_project
+
+BOT = Path(__file__).parents[2] / "examples/bot"
+TESTS = BOT / "e2e_tests/cancellations.yml"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_passing_tests_with_coverage(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["test", "e2e", str(TESTS), "--coverage-report", "-o", "res.yml"]) == 0
+    out, err = capsys.readouterr()
+    assert "0 failed, 4 passed" in out and "target: 90% of all steps" in out
+    assert "Written: e2e_coverage_results" in err
+    assert (elsewhere / "res_passed.yml").is_file()
+    # What was written knows its assistant and plays the same.
+    assert run(["test", "e2e", "e2e_coverage_results/passed.yml", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["passed"], document["failed"], document["errors"]) == (4, 0, 0)
+
+
+def test_failing_test_shows_a_diff_and_exits_with_1(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = TESTS.read_text(encoding="utf-8").replace("utter: utter_", "utter: utter_no_", 1)
+    (elsewhere / "t.yml").write_text(text, encoding="utf-8")
+    assert run(["test", "e2e", "t.yml", "--project", str(BOT), "--fail-fast"]) == 1
+    out = capsys.readouterr().out
+    assert "+ utter: utter_no_" in out and "FAILED t.yml::" in out and "3 not run" in out
+
+
+def test_unrecorded_message_is_an_error_not_a_failure(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (elsewhere / "t.yml").write_text("test_cases: [{test_case: a, steps: [{user: blah blub}, {bot: x}]}]\n")
+    assert run(["test", "e2e", "t.yml", "--project", str(BOT), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["failed"], document["errors"]) == (0, 1)
+    assert document["results"][0]["status"] == "error"
+    assert run(["test", "e2e", "t.yml", "--project", str(BOT)]) == 1
+    assert "1 case could not be judged: 'blah blub' is not recorded" in capsys.readouterr().out
+
+
+def test_coverage_below_the_targets_can_be_required(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["test", "e2e", str(TESTS), "--require-coverage"]) == 3
+    assert "below the targets" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("test_cases: [{test_case: a, steps: [{usr: hi}]}]", "t.yml:1: a step has exactly one of"),
+        (
+            "test_cases: [{test_case: a, steps: [{user: hi, assertions: [{tool_executed: x}]}]}]",
+            "t.yml:1: assertion 'tool_executed' is not for CALM assistants",
+        ),
+    ],
+)
+def test_broken_tests_are_told_before_anything_is_loaded(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (elsewhere / "t.yml").write_text(text)
+    assert run(["test", "e2e", "t.yml"]) == 1  # there is no assistant here: not even looked for
+    out, err = capsys.readouterr()
+    assert message in err and not out
+
+
+def test_no_tests_and_wrong_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["test", "e2e"]) == 1
+    assert "e2e_tests does not exist" in capsys.readouterr().err
+    assert run(["test", "e2e", "-j", "0"]) == 2
+
+
+def test_project_is_found(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "bot/e2e_tests/deep").mkdir(parents=True)
+    (elsewhere / "bot/config.yml").write_text("")
+    (elsewhere / "out").mkdir()
+    assert find_project("bot/e2e_tests/deep::a case") == Path("bot")
+    assert find_project("bot") == Path("bot")
+    assert find_project("out", Path("given")) == Path("given")
+    assert find_project("out/passed.yml") == Path()
+    (elsewhere / "out/coverage.json").write_text('{"project": "../bot"}')
+    assert find_project("out/passed.yml") == Path("bot") == find_project("out")
+    monkeypatch.chdir(elsewhere / "bot/e2e_tests")
+    assert find_project("deep") == elsewhere / "bot"
+
+
+def test_validate_and_train(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "validate", "--project", str(BOT)]) == 0
+    assert "13 flows" in capsys.readouterr().out
+    assert run(["data", "validate", "--project", str(BOT), "--json"]) == 0
+    assert "book_ticket" in json.loads(capsys.readouterr().out)["flows"]
+    assert run(["train", "--project", str(BOT)]) == 0
+    assert "Nothing was trained" in capsys.readouterr().err
+    assert run(["data", "validate"]) == 1
+    assert "config.yml" in capsys.readouterr().err
+
+
+def test_shell_presses_buttons_and_ends(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = iter(["I want to book a train to Stirling", "/stop"])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    assert run(["shell", "--project", str(BOT), "--show-commands"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("bot: Which station") and "start flow book_ticket" in err
+
+
+def test_shell_numbers_mean_buttons(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rasa_ft.calm.events import Button
+    from rasa_ft.cli.assistant import _read
+
+    buttons = (Button("Yes", "/SetSlots(confirm=true)"), Button("No", "/SetSlots(confirm=false)"))
+    for typed, sent in (("2", "/SetSlots(confirm=false)"), ("3", "3"), (" yes ", "yes"), ("/stop", None)):
+        monkeypatch.setattr("builtins.input", lambda _, typed=typed: typed)
+        assert _read(buttons) == sent
