@@ -28,6 +28,7 @@ _TRAIN_GATE, _VALIDATION_GATE = 0.95, 0.80
 @click.option("--skip-base", is_flag=True, help="Leave the base model out.")
 @click.option("--concurrency", default=16, show_default=True, type=click.IntRange(min=1), help="Calls in flight.")
 @click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(min=1), help="Longest answer.")
+@click.option("--grammar/--no-grammar", default=True, show_default=True, help="Decode by the assistant's grammar.")
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json on stdout instead of the table.")
 def evaluate(
     model: Path,
@@ -41,6 +42,7 @@ def evaluate(
     skip_base: bool,
     concurrency: int,
     max_tokens: int,
+    grammar: bool,
     as_json: bool,
 ) -> int:
     """Re-run the training and validation E2E tests on the base model, the tuned model and the teacher.
@@ -65,6 +67,7 @@ def evaluate(
         gates=Gates(train_gate, validation_gate),
         concurrency=concurrency,
         max_tokens=max_tokens,
+        grammar=grammar,
     )
     with EvaluationProgress() as progress:
         result = run(settings, progress=progress)

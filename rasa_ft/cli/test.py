@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -121,6 +121,4 @@ def _run(engine: Engine, suite: Suite, *, concurrency: int, fail_fast: bool) -> 
             counts[result.status] += 1
             bar.update(task, advance=1, state=", ".join(f"{n} {name}" for name, n in counts.items() if n))
 
-        run: Any = run_suite(engine, suite, concurrency=concurrency, fail_fast=fail_fast, on_progress=show)
-        result: SuiteResult = asyncio.run(run)
-    return result
+        return asyncio.run(run_suite(engine, suite, concurrency=concurrency, fail_fast=fail_fast, on_progress=show))

@@ -15,14 +15,39 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Output folder of prepare-data.  [default: output, if the recipe names no data]")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("finetuned"), show_default=True, help="Where the model goes.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the recipe, as in training.max_steps=50. May be repeated.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Output folder of prepare-data.  [default: output, if the recipe names no data]",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("finetuned"),
+    show_default=True,
+    help="Where the model goes.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the recipe, as in training.max_steps=50. May be repeated.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
+@click.option("--if-changed", is_flag=True, help="Do nothing if OUT already is what would be made.")
 @click.option("--dry-run", is_flag=True, help="Check recipe and data, print what would happen, train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
-    recipe: Path | None, data: Path | None, out: Path, overrides: tuple[str, ...], resume: bool, dry_run: bool, as_json: bool
+    recipe: Path | None,
+    data: Path | None,
+    out: Path,
+    overrides: tuple[str, ...],
+    resume: bool,
+    if_changed: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Fine-tune a model on prepared data.
 
@@ -37,8 +62,12 @@ def train(
         _print_plan(settings, as_json=as_json)
         return
 
+    from rasa_ft.training.trainer import is_current
     from rasa_ft.training.trainer import train as run_training
 
+    if if_changed and is_current(settings, out):
+        click.echo(f"{out} is up to date.", err=True)
+        return
     with progress_bar() as on_progress:
         result = run_training(settings, out, on_progress, resume=resume)
     _print_result(result, as_json=as_json)
@@ -81,7 +110,7 @@ class progress_bar:  # noqa: N801 - used like a function
 
 
 def _print_plan(settings: TrainingRecipe, *, as_json: bool) -> None:
-    from rasa_ft.training.trainer import load_data
+    from rasa_ft.training.data import load_data
 
     data = load_data(settings)
     lengths = sorted(len(row.tokens) for row in data.train)

@@ -59,6 +59,8 @@ class Turn:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    # What the model is asked with besides the prompt, such as the grammar of an answer.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def bot_messages(self) -> tuple[BotUttered, ...]:

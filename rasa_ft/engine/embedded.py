@@ -29,7 +29,12 @@ CHANNEL = "collector"
 
 
 def load_engine(
-    project: Path, *, llm: LLM | None = None, endpoints: Path | None = None, prompt_template: Path | None = None
+    project: Path,
+    *,
+    llm: LLM | None = None,
+    endpoints: Path | None = None,
+    prompt_template: Path | None = None,
+    grammar: bool = False,
 ) -> EmbeddedEngine:
     """Load the assistant in folder ``project`` and check it.
 
@@ -37,6 +42,7 @@ def load_engine(
         llm: what understands the user; default: the model that config.yml names.
         endpoints: another file than the project's endpoints.yml.
         prompt_template: another prompt than the one that config.yml names.
+        grammar: send the grammar of possible answers with every question; the server must be one that takes it.
 
     Raises:
         DataError: the assistant has errors, its actions cannot be imported, or its model is not defined.
@@ -45,7 +51,7 @@ def load_engine(
     config = assistant.generator
     if prompt_template is not None:
         config = replace(config, prompt_template=prompt_template)
-    generator = CommandGenerator(config, llm or _configured_llm(project, endpoints))
+    generator = CommandGenerator(config, llm or _configured_llm(project, endpoints), grammar=grammar)
     actions = custom_actions(project, assistant.endpoints.get("action_endpoint"), assistant.domain, channel=CHANNEL)
     return EmbeddedEngine(assistant, generator, Runtime(assistant.domain, assistant.flows, actions, CHANNEL))
 
@@ -166,4 +172,5 @@ def _turn(text: str, understood: Understanding, before: Tracker, after: Tracker,
         prompt_tokens=completion.prompt_tokens if completion else None,
         completion_tokens=completion.completion_tokens if completion else None,
         metadata=dict(metadata),
+        parameters=understood.parameters,
     )

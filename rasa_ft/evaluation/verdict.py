@@ -124,17 +124,17 @@ def _headline(outcome: Outcome, gates: Sequence[GateResult], more: int | None) -
         )
         return f"Not enough evidence: {tests}."
     missed = [gate for gate in gates if not gate.met]
-    shortfalls = " and ".join(f"{_percent(gate.rate)} of the {gate.split} conversations pass" for gate in missed)
+    shortfalls = " and ".join(f"{_percent(gate.rate)} of the {_adjective(gate)} conversations pass" for gate in missed)
     needed = " and ".join(_percent(gate.threshold) for gate in missed)
     return f"Do not ship: {shortfalls}; {needed} {'is' if len(missed) == 1 else 'are'} needed."
 
 
 def _sentence(gate: GateResult, confidence: float) -> str:
     if gate.rate is None:
-        return f"There are no {gate.split} conversations, so nothing is known about that gate."
+        return f"There are no {_adjective(gate)} conversations, so nothing is known about that gate."
     relation = "the gate is met" if gate.met else "the gate is not met"
     return (
-        f"{gate.passed} of {gate.total} {gate.split} conversations pass: {_percent(gate.rate)} against "
+        f"{gate.passed} of {gate.total} {_adjective(gate)} conversations pass: {_percent(gate.rate)} against "
         f"{_percent(gate.threshold)}, {relation}. As far as {_count(gate.total, 'test')} can tell, the true rate lies "
         f"between {_percent(gate.interval.low)} and {_percent(gate.interval.high)} ({_percent(confidence)} confidence)."
     )
@@ -158,8 +158,16 @@ def _comparison_sentence(comparison: Comparison) -> str:
     return (
         f"Against the {other} on the same {tests}: {_points(comparison.difference)} points (interval {span}). "
         f"Only the tuned model passes {pairs.only_first} of them, only the {other} {pairs.only_second} "
-        f"(McNemar's exact test: p = {comparison.p_value:.2g})."
+        f"(McNemar's exact test: {_p_value(comparison.p_value)})."
     )
+
+
+def _adjective(gate: GateResult) -> str:
+    return "training" if gate.split == "train" else gate.split
+
+
+def _p_value(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def _points(difference: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rasa_ft.errors import BudgetExceeded
-from rasa_ft.llm.client import LLM, Completion, Request
+from rasa_ft.llm.client import LLM, Completion, Request, aclose
 
 
 @dataclass
@@ -60,3 +60,6 @@ class BudgetedLLM:
             + (completion.completion_tokens or 0) * self._output_price
         )
         return completion
+
+    async def aclose(self) -> None:
+        await aclose(self._inner)

@@ -37,6 +37,16 @@ class Completion:
     from_store: bool = False
 
 
+async def aclose(llm: object) -> None:
+    """Close the connections of ``llm``, if it has any, in the event loop that it was asked in.
+
+    Connections left open are found by the garbage collector when their loop is gone, which ends in a traceback.
+    """
+    close = getattr(llm, "aclose", None)
+    if close is not None:
+        await close()
+
+
 class LLM(Protocol):
     """Anything that answers requests: a model group from endpoints.yml, a recording, a test double."""
 

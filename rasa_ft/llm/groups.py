@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rasa_ft.errors import LLMError
 from rasa_ft.llm.budget import Budget, BudgetedLLM
-from rasa_ft.llm.client import LLM, Completion, Request
+from rasa_ft.llm.client import LLM, Completion, Request, aclose
 from rasa_ft.llm.config import AZURE, OPENAI, RASA, RECORDED, SELF_HOSTED, ModelConfig, ModelGroup
 from rasa_ft.llm.litellm_client import LiteLLMClient
 from rasa_ft.llm.openai_client import OpenAIClient
@@ -56,6 +56,10 @@ class RoutedLLM:
             except LLMError as error:
                 failure = error
         raise failure or LLMError("the model group is empty.")
+
+    async def aclose(self) -> None:
+        for model in self._models:
+            await aclose(model)
 
 
 def _model(

@@ -45,6 +45,12 @@ class OpenAIClient:
         self._answered = True
         return completion
 
+    async def aclose(self) -> None:
+        """Close the connections; the next question opens new ones."""
+        if self._bound is not None:
+            client, self._bound = self._bound[1], None
+            await client.close()
+
     async def _once(self, request: Request) -> Completion:
         client = self._client()
         import openai

@@ -12,7 +12,7 @@ from typing import Any
 
 from rasa_ft.errors import DataError
 from rasa_ft.files import fingerprint
-from rasa_ft.llm.client import LLM, Completion, Request
+from rasa_ft.llm.client import LLM, Completion, Request, aclose
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -110,6 +110,9 @@ class StoredLLM:
         finally:
             if not lock.locked():
                 self._in_flight.pop(key, None)
+
+    async def aclose(self) -> None:
+        await aclose(self._inner)
 
     async def _ask(self, key: str, question: Mapping[str, Any], request: Request) -> Completion:
         completion = await self._inner.complete(request)

@@ -17,9 +17,11 @@ from rasa_ft.evaluation.results import SPLITS, EvaluationResult, ModelResult, Sp
 from rasa_ft.evaluation.summary import turn_rows, verdict_json
 from rasa_ft.evaluation.verdict import Comparison, Verdict, compare, decide
 from rasa_ft.files import fresh_folder, write_json, write_jsonl, write_text
+from rasa_ft.llm.client import aclose
 from rasa_ft.recipe.examine import Answered, Gold, examine_student, examine_teacher
 from rasa_ft.recipe.parallel import Progress, silent
-from rasa_ft.recipe.subjects import ServedSubjects, Subject, Subjects
+from rasa_ft.recipe.subjects import BASE_MAX_TOKENS, ServedSubjects, Subject, Subjects
+from rasa_ft.yaml_source import load_yaml
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class EvaluateSettings:
 
     ``data`` is the output folder of prepare-data, ``model`` that of train (or a model folder). ``base_model``: a folder
     or hub name; None takes the one that the training manifest names. ``concurrency`` calls are in flight at once;
-    ``max_tokens`` bounds an answer, so that a base model that rambles costs little; ``timeout`` is seconds a call.
+    ``grammar``: base and tuned model can emit nothing but commands that the assistant knows.
+    ``max_tokens`` bounds an answer (of the base model, which rambles, more tightly); ``timeout`` is seconds a call.
     """
 
     project: Path
@@ -42,6 +45,7 @@ class EvaluateSettings:
     concurrency: int = 16
     max_tokens: int = 64
     timeout: float = 120.0
+    grammar: bool = True
     logs: Path = Path(".rasa_ft/logs")
 
 
@@ -75,7 +79,7 @@ def evaluate(
             models[role] = _examine_student(role, subject, suites, gold, settings, progress)
     models["teacher"] = teacher
     result = EvaluationResult(
-        assistant=settings.project.resolve().name,
+        assistant=_name(settings.project),
         engine=engine,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         models=models,
@@ -137,12 +141,15 @@ def _examine_teacher(
     report = _prefixed("teacher", progress)
 
     async def all_splits() -> dict[str, Answered]:
-        return {
-            split: await examine_teacher(
-                subject.engine, suite, split, concurrency=settings.concurrency, progress=report
-            )
-            for split, suite in suites.items()
-        }
+        try:
+            return {
+                split: await examine_teacher(
+                    subject.engine, suite, split, concurrency=settings.concurrency, progress=report
+                )
+                for split, suite in suites.items()
+            }
+        finally:
+            await aclose(subject.llm)
 
     answered = asyncio.run(all_splits())
     splits = {split: answer.result for split, answer in answered.items()}
@@ -162,20 +169,23 @@ def _examine_student(
 
     # One event loop for all: clients and locks stay bound to the one they were first used in.
     async def all_splits() -> dict[str, SplitResult]:
-        return {
-            split: await examine_student(
-                subject.engine,
-                subject.llm,
-                suite,
-                split,
-                gold[split],
-                concurrency=settings.concurrency,
-                progress=report,
-                # An untuned model talks at length; what it says to messages of the training set tells nobody anything.
-                messages=role == "tuned" or split == "validation",
-            )
-            for split, suite in suites.items()
-        }
+        try:
+            return {split: await one_split(split, suite) for split, suite in suites.items()}
+        finally:
+            await aclose(subject.llm)
+
+    async def one_split(split: str, suite: Suite) -> SplitResult:
+        return await examine_student(
+            subject.engine,
+            subject.llm,
+            suite,
+            split,
+            gold[split],
+            concurrency=settings.concurrency,
+            progress=report,
+            # An untuned model talks at length; what it says to messages of the training set tells nobody anything.
+            messages=role == "tuned" or split == "validation",
+        )
 
     return _model_result(role, subject, asyncio.run(all_splits()), start)
 
@@ -213,8 +223,16 @@ def _served(settings: EvaluateSettings, progress: Progress) -> ServedSubjects:
         concurrency=settings.concurrency,
         max_tokens=settings.max_tokens,
         timeout=settings.timeout,
+        grammar=settings.grammar,
         on_progress=lambda text: progress(text, 0, 0),
     )
+
+
+def _name(project: Path) -> str:
+    """What config.yml calls the assistant, else the folder's name."""
+    config = load_yaml(project / "config.yml")
+    name = config.get("assistant_id") if isinstance(config, Mapping) else None
+    return str(name or project.resolve().name)
 
 
 def _shown(settings: EvaluateSettings) -> dict[str, str | int | float | bool | None]:
@@ -225,6 +243,8 @@ def _shown(settings: EvaluateSettings) -> dict[str, str | int | float | bool | N
         "validation_gate": settings.gates.validation,
         "confidence": settings.gates.confidence,
         "concurrency": settings.concurrency,
+        "grammar": settings.grammar,
         "max_tokens": settings.max_tokens,
+        "max_tokens_of_base": min(settings.max_tokens, BASE_MAX_TOKENS),
         "temperature": 0.0,
     }

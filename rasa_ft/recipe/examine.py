@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rasa_ft.calm.commands import Command
 from rasa_ft.calm.dsl import Codec
@@ -60,11 +60,7 @@ async def examine_student(
     up in both parts is asked once. Without ``messages`` the second part is left out.
     """
     results = await _run(engine, suite, split, concurrency, progress)
-    cases = suite.cases if messages else ()
-    questions = [question for case in cases for question in await _questions(engine, suite, case, gold[case.id])]
-    asked = await in_parallel(
-        f"{split} messages", questions, lambda question: _ask(llm, question), concurrency=concurrency, progress=progress
-    )
+    asked = await _ask_all(engine, llm, suite, split, gold, concurrency, progress) if messages else []
     turns = tuple(_turn_result(split, question, answer, engine.codec) for question, answer in asked)
     scores = score_commands(
         (question.expected, engine.codec.parse(answer.text))
@@ -99,6 +95,17 @@ async def _run(
     return (await run_suite(engine, suite, concurrency=concurrency, on_progress=count)).results
 
 
+async def _ask_all(
+    engine: Engine, llm: LLM, suite: Suite, split: str, gold: Gold, concurrency: int, progress: Progress
+) -> list[tuple[_Question, Completion | LLMError]]:
+    questions = [question for case in suite.cases for question in await _questions(engine, suite, case, gold[case.id])]
+
+    async def ask(question: _Question) -> tuple[_Question, Completion | LLMError]:
+        return question, await _ask(llm, question.turn)
+
+    return await in_parallel(f"{split} messages", questions, ask, concurrency=concurrency, progress=progress)
+
+
 async def _questions(engine: Engine, suite: Suite, case: TestCase, script: Script) -> list[_Question]:
     """Replay the teacher's commands and collect the prompts on the way; no model is asked."""
     conversation = await engine.start(suite.setup(case))
@@ -111,9 +118,8 @@ async def _questions(engine: Engine, suite: Suite, case: TestCase, script: Scrip
     return questions
 
 
-async def _ask(llm: LLM, question: _Question) -> tuple[_Question, Completion | LLMError]:
-    turn = question.turn
-    request = Request.of_prompt(
+async def _ask(llm: LLM, turn: Turn) -> Completion | LLMError:
+    question = Request.of_prompt(
         turn.prompt or "",
         purpose="commands",
         user_message=turn.text,
@@ -121,9 +127,9 @@ async def _ask(llm: LLM, question: _Question) -> tuple[_Question, Completion | L
         requested_slot=turn.requested_slot,
     )
     try:
-        return question, await llm.complete(request)
+        return await llm.complete(replace(question, parameters=turn.parameters))
     except LLMError as error:
-        return question, error
+        return error
 
 
 def _script(result: CaseResult) -> Script:

@@ -40,6 +40,8 @@ from rasa_ft.yaml_source import dump_yaml, load_yaml
 # What an assistant is made of; the rest of its folder (models, results) does not decide the data.
 _ASSISTANT_FILES = ("config.yml", "endpoints.yml", "domain.yml", "domain", "data", "actions", "actions.py", "prompts")
 _RECORDINGS = "recordings"
+# The parts of this package that decide the data.
+_CODE = ("calm", "e2e", "engine", "llm", "recipe", "understanding")
 _NOWHERE = Location(Path(), 0)
 
 
@@ -135,7 +137,7 @@ def _params(settings: PrepareSettings, engine: Engine, suite: Suite, inputs: Seq
         "student_prompt": fingerprint(settings.student_prompt),
         "rephrase_prompt": fingerprint(settings.rephrase_prompt),
         "further_inputs": fingerprint(*inputs),
-        "rasa_ft": fingerprint(Path(rasa_ft.__file__).parent),
+        "rasa_ft": fingerprint(*(Path(rasa_ft.__file__).parent / name for name in _CODE)),
     }
     versions = {"rasa_ft": rasa_ft.__version__, "engine": engine.name, "command_syntax": engine.codec.version}
     return {"parameters": parameters, "versions": versions, "hashes": hashes}

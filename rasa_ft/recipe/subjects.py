@@ -16,6 +16,8 @@ from rasa_ft.llm.client import LLM
 from rasa_ft.llm.store import Store
 
 TEMPLATE = "student_prompt.jinja2"
+# Longer than the commands for nearly every message; an untuned model would talk on and on.
+BASE_MAX_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class ServedSubjects:
     """The teacher as the assistant configures it; base and tuned model served on this machine, one at a time.
 
     ``data`` is the output folder of prepare-data, ``model`` that of train. ``base_model``: a folder or hub name; None
-    takes what the training manifest names. ``logs`` receives the servers' logs, ``on_progress`` what they are doing.
+    takes what the training manifest names. ``grammar``: students decode by the assistant's grammar, where the
+    server can do that. ``logs`` receives the servers' logs, ``on_progress`` what they are doing.
     """
 
     project: Path
@@ -59,6 +62,7 @@ class ServedSubjects:
     concurrency: int = 16
     max_tokens: int = 64
     timeout: float = 120.0
+    grammar: bool = True
     on_progress: Callable[[str], None] = lambda text: None
 
     @contextmanager
@@ -88,10 +92,17 @@ class ServedSubjects:
         settings = ServeSettings(find_model(folder), name=role, port=free_port())
         log = self.logs / f"serve-{role}.log"
         with serve(settings, log=log, on_progress=self._says(role)) as server, _answers() as store:
-            group = Endpoint(server.url, server.model_name, self.max_tokens, self.timeout).model_group()
+            longest = self.max_tokens if role == "tuned" else min(self.max_tokens, BASE_MAX_TOKENS)
+            group = Endpoint(server.url, server.model_name, longest, self.timeout).model_group()
             llm = build_llm(group, project=self.project, store=store, concurrency=self.concurrency)
             template = student_template(self.model, self.data)
-            engine = load_engine(self.project, llm=llm, endpoints=self.endpoints, prompt_template=template)
+            engine = load_engine(
+                self.project,
+                llm=llm,
+                endpoints=self.endpoints,
+                prompt_template=template,
+                grammar=self.grammar and server.command.backend != "transformers",
+            )
             yield Subject(name, f"{server.command.backend}, self-hosted", engine, llm, server.startup_seconds)
 
     def _says(self, role: str) -> Callable[[str], None]:

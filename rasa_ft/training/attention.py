@@ -25,7 +25,7 @@ _BLOCK = 128
 
 @dataclass(frozen=True)
 class Piece:
-    """Queries ``start`` to ``end`` see all of the first ``shared`` keys, and keys ``start`` to ``end`` where ``bias`` is 0.
+    """Queries ``start`` to ``end`` see the first ``shared`` keys, and keys ``start`` to ``end`` where ``bias`` is 0.
 
     ``bias`` (end - start, end - start) is 0 or -inf.
     """
@@ -95,13 +95,14 @@ def _attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     if scaling is None:
         scaling = query.shape[-1] ** -0.5
-    return TreeAttention.apply(query, key, value, scaling, prefix_tree), None
+    apply: Any = TreeAttention.apply
+    return apply(query, key, value, scaling, prefix_tree), None
 
 
 class TreeAttention(torch.autograd.Function):
     """softmax(scaling * Q K^T + mask) V, exact, over the pieces of a `TreeMask`.
 
-    Query (1, H, N, d); key and value (1, K, N, d), where H is a multiple of K (grouped-query attention). Result (1, N, H, d).
+    Query (1, H, N, d); key and value (1, K, N, d), H a multiple of K (grouped-query attention). Result (1, N, H, d).
     """
 
     @staticmethod
@@ -125,7 +126,7 @@ class TreeAttention(torch.autograd.Function):
         return output.view(1, length, heads, width)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         scaled, key, value, *weights = ctx.saved_tensors
         heads, length, width = scaled.shape
         kv_heads = key.shape[1]
@@ -168,7 +169,7 @@ class _Seen:
         return torch.cat((states[:, : piece.shared], states[:, piece.start : piece.end]), 1)
 
     def own(self, scores: Tensor) -> Tensor:
-        """The part of the scores (K, H/K * piece, shared + piece) that the bias applies to, as (K, H/K, piece, piece)."""
+        """The scores that the bias applies to: the last part of each row, as (K, H/K, piece, piece)."""
         kv_heads, per_kv, length, _ = self.shape
         return scores.view(kv_heads, per_kv, length, -1)[..., self.piece.shared :]
 

@@ -86,10 +86,9 @@ def _expand_gguf(source: Path, file: str, target: Path) -> None:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
-    loaded: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.bfloat16)
+    _hide_progress_bars()
+    loaded: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -134,13 +133,19 @@ def load_model(name: str, *, dtype: str = "bfloat16", attention: str = "sdpa") -
     import torch
     from transformers import AutoModelForCausalLM
 
+    _hide_progress_bars()
     place = find_base_model(name)
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            place, dtype=getattr(torch, dtype), attn_implementation=attention
-        )
+        return AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, dtype), attn_implementation=attention)
     except (OSError, ValueError) as error:
         raise _not_loadable(name, error) from error
+
+
+def _hide_progress_bars() -> None:
+    from transformers.utils import logging
+
+    hide: Any = logging.disable_progress_bar
+    hide()
 
 
 def _not_loadable(name: str, error: Exception) -> DataError:

@@ -1,4 +1,4 @@
-"""Training recipes: a YAML file with the argument names of PEFT and transformers, checked as a whole before anything runs."""
+"""Training recipes: YAML with the argument names of PEFT and transformers, checked as a whole before anything runs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class DatasetSection(_Section):
 class LoraSection(_Section):
     """Arguments of `peft.LoraConfig`."""
 
-    r: int = Field(16, ge=1)
-    lora_alpha: float = Field(32, gt=0)
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    r: int = Field(default=16, ge=1)
+    lora_alpha: float = Field(default=32, gt=0)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
     layers_to_transform: list[int] | None = None
     modules_to_save: list[str] | None = None
@@ -44,30 +44,30 @@ class LoraSection(_Section):
 class TrainingSection(_Section):
     """Arguments of `trl.SFTConfig`; ``warmup_ratio`` is the older name of a ``warmup_steps`` below 1."""
 
-    learning_rate: float = Field(1e-3, gt=0)
-    num_train_epochs: float = Field(3, gt=0)
-    max_steps: int = Field(-1, ge=-1)
-    per_device_train_batch_size: int = Field(4, ge=1)
-    per_device_eval_batch_size: int = Field(4, ge=1)
-    gradient_accumulation_steps: int = Field(1, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    num_train_epochs: float = Field(default=3, gt=0)
+    max_steps: int = Field(default=-1, ge=-1)
+    per_device_train_batch_size: int = Field(default=4, ge=1)
+    per_device_eval_batch_size: int = Field(default=4, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
     gradient_checkpointing: bool = False
-    warmup_ratio: float | None = Field(None, ge=0, lt=1)
-    warmup_steps: float | None = Field(None, ge=0)
+    warmup_ratio: float | None = Field(default=None, ge=0, lt=1)
+    warmup_steps: float | None = Field(default=None, ge=0)
     lr_scheduler_type: str = "cosine"
     lr_scheduler_kwargs: dict[str, Any] | None = None
     optim: str = "adamw_torch"
-    weight_decay: float = Field(0.0, ge=0)
-    adam_beta1: float = Field(0.9, ge=0, lt=1)
-    adam_beta2: float = Field(0.999, ge=0, lt=1)
-    max_grad_norm: float = Field(1.0, ge=0)
-    max_length: int = Field(2048, ge=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    max_length: int = Field(default=2048, ge=1)
     bf16: bool = True
     fp16: bool = False
-    logging_steps: int = Field(1, ge=1)
-    eval_steps: int | None = Field(None, ge=1)
+    logging_steps: int = Field(default=1, ge=1)
+    eval_steps: int | None = Field(default=None, ge=1)
     save_strategy: Literal["no", "steps", "epoch"] = "no"
-    save_steps: int = Field(500, ge=1)
-    save_total_limit: int | None = Field(2, ge=1)
+    save_steps: int = Field(default=500, ge=1)
+    save_total_limit: int | None = Field(default=2, ge=1)
     report_to: str | list[str] = "none"
     seed: int = 42
 
@@ -89,8 +89,8 @@ class PrefixSharingSection(_Section):
     """
 
     enabled: bool = False
-    groups_per_step: int = Field(8, ge=1)
-    wordings_per_group: int = Field(3, ge=1)
+    groups_per_step: int = Field(default=8, ge=1)
+    wordings_per_group: int = Field(default=3, ge=1)
     self_check: bool = True
 
 
@@ -132,7 +132,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainingRecipe:
     """
     source = load_yaml(path)
     if not isinstance(source, Mapping):
-        raise DataError("a recipe is a mapping of sections such as base_model and training.", location=Location(path, 1))
+        raise DataError(
+            "a recipe is a mapping of sections such as base_model and training.", location=Location(path, 1)
+        )
     values = plain(source)
     overridden = {_override(values, override) for override in overrides}
     try:

@@ -32,18 +32,18 @@ def fast_layers(model: nn.Module) -> Iterator[int]:
             del module.forward
 
 
-def _fast_forward(module: nn.Module) -> Any:
+def _fast_forward(module: Any) -> Any:
     """A replacement for ``module.forward``, or None if the module is of no known kind."""
     if _is_lora_linear(module):
         return lambda x, *args, **kwargs: _lora_forward(module, x, *args, **kwargs)
     if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
-        return lambda x: RMSNorm.apply(x, module.weight, module.variance_epsilon)
+        return lambda x: _rms_norm(x, module.weight, module.variance_epsilon)
     if _is_gated_mlp(module):
-        return lambda x: module.down_proj(SwiGLU.apply(module.gate_proj(x), module.up_proj(x)))
+        return lambda x: module.down_proj(_swiglu(module.gate_proj(x), module.up_proj(x)))
     return None
 
 
-def _is_gated_mlp(module: nn.Module) -> bool:
+def _is_gated_mlp(module: Any) -> bool:
     names = {name for name, _ in module.named_children()}
     is_silu = isinstance(getattr(module, "act_fn", None), nn.SiLU) or type(
         getattr(module, "act_fn", None)
@@ -51,24 +51,24 @@ def _is_gated_mlp(module: nn.Module) -> bool:
     return names == {"gate_proj", "up_proj", "down_proj", "act_fn"} and is_silu
 
 
-def _is_lora_linear(module: nn.Module) -> bool:
+def _is_lora_linear(module: Any) -> bool:
     if type(module).__module__ != "peft.tuners.lora.layer" or type(module).__name__ != "Linear":
         return False
-    base: Any = module.base_layer
-    return (
+    base = module.base_layer
+    return bool(
         type(base) is nn.Linear
         and not base.weight.requires_grad
         and not module.lora_variant
-        and not any(getattr(layer, "p", 0.0) for layer in module.lora_dropout.values())  # type: ignore[union-attr]
+        and not any(getattr(layer, "p", 0.0) for layer in module.lora_dropout.values())
     )
 
 
-def _lora_forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _lora_forward(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     if module.disable_adapters or module.merged or len(module.active_adapters) != 1 or args or kwargs:
         return type(module).forward(module, x, *args, **kwargs)
     adapter = module.active_adapters[0]
     base = module.base_layer
-    return LoraLinear.apply(
+    return _lora_linear(
         x,
         base.weight,
         base.bias,
@@ -99,7 +99,7 @@ class LoraLinear(torch.autograd.Function):
         return result.view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
         flat, weight, a, b, reduced = ctx.saved_tensors
         outgoing = gradient.reshape(-1, gradient.shape[-1])
         through_b = outgoing @ b
@@ -117,12 +117,14 @@ class RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         wide = x.float()
-        scale = torch.rsqrt(torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon))
+        scale = torch.rsqrt(
+            torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon)
+        )
         ctx.save_for_backward(x, weight, scale)
         return (wide * scale).to(x.dtype) * weight
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         x, weight, scale = ctx.saved_tensors
         direction = x.float() * scale
         outgoing = (gradient * weight).float()
@@ -139,7 +141,13 @@ class SwiGLU(torch.autograd.Function):
         return functional.silu(gate).mul_(up)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
         to_gate = torch.ops.aten.silu_backward(gradient * up, gate)
         return to_gate, functional.silu(gate).mul_(gradient)
+
+
+# Untyped in torch.
+_lora_linear: Any = LoraLinear.apply
+_rms_norm: Any = RMSNorm.apply
+_swiglu: Any = SwiGLU.apply

@@ -1,8 +1,8 @@
 """Packs the rows of one training step into a tree of token prefixes, so that shared tokens are computed once.
 
-    prefix ── group ─┬─ row        prefix: the tokens that all rows of the step begin with (the static part of the prompt)
-                     └─ row        group:  the rows of one user turn; they share transcript and state and differ in the
-           ── group ─┬─ row                wording of the last message
+    prefix ── group ─┬─ row        prefix: what all rows of the step begin with (the static part of the prompt)
+                     └─ row        group:  the rows of one user turn; they share transcript and state, and differ
+           ── group ─┬─ row                in the wording of the last message
                      └─ row
 
 A group is a tree of tokens of any depth: two rows share every token up to the first one in which they differ. The
@@ -129,11 +129,15 @@ class _Tree:
         return path
 
 
+def shared_length(sequences: Sequence[tuple[int, ...]]) -> int:
+    """With how many equal items all sequences begin; what the smallest and the largest share, all share."""
+    first, last = min(sequences), max(sequences)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+
+
 def _common_prefix(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """The tokens that all sequences begin with, but never a whole sequence: each group keeps at least one token."""
-    first, last = min(sequences), max(sequences)
-    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
-    return first[: min(shared, min(map(len, sequences)) - 1)]
+    return sequences[0][: min(shared_length(sequences), min(map(len, sequences)) - 1)]
 
 
 def _by_group(rows: Sequence[TrainingRow]) -> list[list[TrainingRow]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rasa_ft.training.prefix_tree import shared_length
 from rasa_ft.training.rows import Example
 from rasa_ft.training.tokens import end_token_id, prompt_ids
 
@@ -38,7 +39,12 @@ class ProbeResult:
 
 
 def probe(
-    model: Path | Any, examples: Sequence[Example], *, limit: int | None = None, tokenizer: Any = None, max_new_tokens: int = 64
+    model: Path | Any,
+    examples: Sequence[Example],
+    *,
+    limit: int | None = None,
+    tokenizer: Any = None,
+    max_new_tokens: int = 64,
 ) -> ProbeResult:
     """Greedy answers to the prompts of ``examples``, evenly thinned to ``limit``, compared with their completions.
 
@@ -66,18 +72,16 @@ def probe(
     return ProbeResult(len(examples), misses)
 
 
-def greedy_answers(
-    model: Any, prompts: Sequence[Sequence[int]], *, end: int, max_new_tokens: int
-) -> list[list[int]]:
-    """The most likely continuation of every prompt, up to but without ``end``; the common prefix is computed once."""
+def greedy_answers(model: Any, prompts: Sequence[tuple[int, ...]], *, end: int, max_new_tokens: int) -> list[list[int]]:
+    """The most likely continuation of every prompt up to ``end``, without it; the common prefix is computed once."""
     import torch
 
     model.eval()
-    shared = _shared_length(prompts)
+    shared = min(shared_length(prompts), min(map(len, prompts)) - 1)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers: list[list[int]] = [[] for _ in prompts]
     with torch.no_grad():
-        static = model(input_ids=torch.tensor([prompts[0][:shared]]), use_cache=True).past_key_values if shared else None
+        static = _prefilled(model, prompts[0][:shared])
         for start in range(0, len(order), _BATCH):
             chosen = order[start : start + _BATCH]
             tails = [list(prompts[index][shared:]) for index in chosen]
@@ -86,10 +90,10 @@ def greedy_answers(
     return answers
 
 
-def _shared_length(prompts: Sequence[Sequence[int]]) -> int:
-    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
-    same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
-    return min(same, min(map(len, prompts)) - 1)
+def _prefilled(model: Any, prefix: Sequence[int]) -> Any:
+    import torch
+
+    return model(input_ids=torch.tensor([prefix]), use_cache=True).past_key_values if prefix else None
 
 
 def _decode(

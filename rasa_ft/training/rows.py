@@ -75,9 +75,7 @@ def _conversation(messages: list[Any], place: Location) -> Example:
         for message in messages
     )
     if not fine or len(messages) < 2 or messages[-1]["role"] != "assistant":
-        raise DataError(
-            "messages must be pairs of role and content, and the last one the assistant's.", location=place
-        )
+        raise DataError("messages must be pairs of role and content, and the last one the assistant's.", location=place)
     prompt = [{"role": message["role"], "content": message["content"]} for message in messages[:-1]]
     return _checked(prompt, messages[-1]["content"], place)
 

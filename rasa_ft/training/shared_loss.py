@@ -21,7 +21,7 @@ Batch = dict[str, Any]
 
 
 def collate(rows: Sequence[TrainingRow], dtype: torch.dtype) -> Batch:
-    """A packed step as tensors: ids and positions (1, N), label positions and ids (L,), the mask, and plain token count."""
+    """A packed step: ids and positions (1, N), label positions and ids (L,), the mask, and the plain token count."""
     step = pack(rows)
     return {
         "input_ids": torch.tensor([step.input_ids]),
@@ -31,6 +31,11 @@ def collate(rows: Sequence[TrainingRow], dtype: torch.dtype) -> Batch:
         "prefix_tree": attention.tree_mask(step, dtype),
         "row_tokens": step.row_tokens,
     }
+
+
+def to_device(batch: Batch, device: Any) -> Batch:
+    """The batch with its tensors and mask on ``device``."""
+    return {name: value.to(device) if hasattr(value, "to") else value for name, value in batch.items()}
 
 
 def base_of(model: Any) -> Any:
@@ -86,7 +91,7 @@ def difference(model: Any, rows: Sequence[TrainingRow]) -> tuple[float, float]:
     """
     dtype = base_of(model).get_output_embeddings().weight.dtype
     device = next(model.parameters()).device
-    batch = {name: value.to(device) if hasattr(value, "to") else value for name, value in collate(rows, dtype).items()}
+    batch = to_device(collate(rows, dtype), device)
     with _nonzero_parameters(model):
         plain, plain_gradients = _loss_and_gradients(model, lambda: plain_loss(model, rows))
         with shared_attention(model):
@@ -107,7 +112,7 @@ def is_equal(model: Any, rows: Sequence[TrainingRow]) -> tuple[bool, str]:
 
 def _loss_and_gradients(model: Any, compute: Callable[[], Tensor]) -> tuple[float, list[Tensor]]:
     model.zero_grad(set_to_none=True)
-    loss = compute()
+    loss: Any = compute()
     loss.backward()
     gradients = [parameter.grad.detach().clone() for parameter in model.parameters() if parameter.grad is not None]
     model.zero_grad(set_to_none=True)

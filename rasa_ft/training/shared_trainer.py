@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from trl import SFTTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 from rasa_ft.training.prefix_tree import TrainingRow
 from rasa_ft.training.shared_loss import Batch, base_of, collate, shared_loss
 from rasa_ft.training.steps import TurnSampler
 
 
-class SharedSFTTrainer(SFTTrainer):  # type: ignore[misc]
+class SharedSFTTrainer(SFTTrainer):
     """SFTTrainer whose batches are packed steps and whose loss is `shared_loss`; everything else is TRL's."""
 
     def __init__(self, *, rows: Sequence[TrainingRow], sampler: TurnSampler, **arguments: Any) -> None:
@@ -27,12 +27,13 @@ class SharedSFTTrainer(SFTTrainer):  # type: ignore[misc]
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Packed steps in the sampler's order."""
         dtype = base_of(self.model).get_output_embeddings().weight.dtype
-        loader: DataLoader[Any] = DataLoader(
+        loader: Any = DataLoader(
             range(len(self.rows)),  # type: ignore[arg-type]
             batch_sampler=self.sampler,
             collate_fn=lambda indices: collate([self.rows[index] for index in indices], dtype),
         )
-        return self.accelerator.prepare(loader)
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
 
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None

@@ -10,12 +10,24 @@ class TurnSampler:
     """Row indices of every step of an epoch, in an order that depends on seed and epoch only.
 
     An epoch visits every group once. In each epoch a group shows its next ``wordings`` rows, so that all wordings of a
-    turn come up equally often; a group with fewer rows shows them all.
+    turn come up equally often; a group with fewer rows shows them all. Groups meet in a step only if ``parts`` (one of
+    each row; by default all alike) are equal.
     """
 
-    def __init__(self, groups: Sequence[Hashable], *, groups_per_step: int, wordings: int, seed: int) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Hashable],
+        *,
+        groups_per_step: int,
+        wordings: int,
+        seed: int,
+        parts: Sequence[int] | None = None,
+    ) -> None:
         self._members: dict[Hashable, list[int]] = {}
+        self._parts: dict[int, list[Hashable]] = {}
         for row, group in enumerate(groups):
+            if group not in self._members:
+                self._parts.setdefault(parts[row] if parts else 0, []).append(group)
             self._members.setdefault(group, []).append(row)
         self._per_step = groups_per_step
         self._wordings = wordings
@@ -27,13 +39,16 @@ class TurnSampler:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self._members) // self._per_step)
+        return sum(-(-len(groups) // self._per_step) for groups in self._parts.values())
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list(self._members)
-        random.Random(f"{self._seed}/{self._epoch}").shuffle(order)  # noqa: S311 - a reproducible shuffle
-        for start in range(0, len(order), self._per_step):
-            chosen = order[start : start + self._per_step]
+        dice = random.Random(f"{self._seed}/{self._epoch}")  # noqa: S311 - a reproducible shuffle
+        steps = []
+        for groups in self._parts.values():
+            order = dice.sample(groups, len(groups))
+            steps += [order[start : start + self._per_step] for start in range(0, len(order), self._per_step)]
+        dice.shuffle(steps)
+        for chosen in steps:
             yield [row for group in chosen for row in self._wordings_of(group)]
 
     def _wordings_of(self, group: Hashable) -> list[int]:

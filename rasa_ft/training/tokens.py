@@ -1,7 +1,7 @@
-"""Turns rows into token ids exactly as the chat endpoint builds them, with the answer as the only part that is learned.
+"""Turns rows into token ids exactly as the chat endpoint builds them; only the answer is learned.
 
-A chat endpoint tokenises ``apply_chat_template(messages, add_generation_prompt=True)`` and generates from there until an
-end token. So does a training row: the same prompt ids, the ids of the answer tokenised on its own, and the end token.
+A chat endpoint tokenises ``apply_chat_template(messages, add_generation_prompt=True)`` and generates from there until
+an end token. So does a training row: the same prompt ids, the ids of the answer tokenised on its own, the end token.
 Templates that insert a system message of their own (SmolLM2's does) do so in both places.
 """
 

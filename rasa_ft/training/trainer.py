@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import json
 import logging
 import platform
 import shutil
@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import rasa_ft
-from rasa_ft.errors import DataError, MissingRequirement
 from rasa_ft.files import fingerprint, fresh_folder, write_json
-from rasa_ft.training.base_models import load_model, load_tokenizer
+from rasa_ft.training.base_models import load_model
 from rasa_ft.training.config import TrainingRecipe
+from rasa_ft.training.data import TrainingData, library_versions, load_data
 from rasa_ft.training.prefix_tree import TrainingRow
-from rasa_ft.training.progress import OnProgress, Progress, append_line, draw_losses
-from rasa_ft.training.rows import read_examples
+from rasa_ft.training.progress import OnProgress, Progress, draw_losses
+from rasa_ft.training.reporting import Report
+from rasa_ft.training.static_parts import static_parts
 from rasa_ft.training.steps import TurnSampler
-from rasa_ft.training.tokens import encode, end_token_id
 
 log = logging.getLogger(__name__)
 
 PROMPT_FILE = "student_prompt.jinja2"
-_LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
 _CHECK_ROWS = 4
-_VALIDATION_ROWS = 48
 
 
 @dataclass(frozen=True)
@@ -52,54 +50,14 @@ class TrainingResult:
     shared: bool
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """Encoded rows of both sets and the tokenizer that made them."""
-
-    tokenizer: Any
-    end_token_id: int
-    train: list[TrainingRow]
-    validation: list[TrainingRow]
-
-    @property
-    def turns(self) -> int:
-        """Number of different user turns in the training set."""
-        return len({row.group for row in self.train})
-
-
-def load_data(recipe: TrainingRecipe) -> TrainingData:
-    """Read and encode the rows that a recipe names.
-
-    Raises:
-        DataError: no training file is named, a file is broken, or rows are too long.
-        MissingRequirement: the training libraries or the base model are not installed.
-    """
-    require_libraries()
-    if recipe.dataset.train is None:
-        raise DataError("no training data: the recipe has no dataset.train.", hint="Give --data output/.")
-    examples = read_examples(recipe.dataset.train)
-    held_out = read_examples(recipe.dataset.validation) if recipe.dataset.validation else []
-    tokenizer = load_tokenizer(recipe.base_model)
-    limit = recipe.training.max_length
-    return TrainingData(
-        tokenizer=tokenizer,
-        end_token_id=end_token_id(tokenizer),
-        train=encode(tokenizer, examples, limit),
-        validation=encode(tokenizer, held_out, limit),
-    )
-
-
-def require_libraries() -> None:
-    """Raise unless everything that training imports is installed.
-
-    Raises:
-        MissingRequirement: names what is missing and the command that installs it.
-    """
-    missing = [name for name in (*_LIBRARIES, "datasets") if not _version(name)]
-    if missing:
-        raise MissingRequirement(
-            f"training needs {', '.join(missing)}.", hint="pip install 'rasa_ft[train]' -c constraints/cpu.txt"
-        )
+def is_current(recipe: TrainingRecipe, out: Path) -> bool:
+    """Whether ``out`` holds a finished model of this recipe, this data and these versions."""
+    try:
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    wanted = _identity(recipe)
+    return (out / "merged").is_dir() and all(manifest.get(key) == value for key, value in wanted.items())
 
 
 def train(
@@ -158,9 +116,9 @@ def _run(
     model = _with_adapter(recipe)
     with ExitStack() as stack:
         shared = recipe.prefix_sharing.enabled and _enable_sharing(recipe, data, model, stack, on_cpu=on_cpu)
-        report = _Report(partial / "training_log.jsonl", on_progress, fresh=not resume)
+        report = Report(partial / "training_log.jsonl", on_progress, fresh=not resume)
         trainer = _trainer(recipe, data, model, partial, shared=shared, on_cpu=on_cpu)
-        trainer.add_callback(report.callback(trainer, data, recipe))
+        trainer.add_callback(report.callback(trainer, data, recipe.training.eval_steps))
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=resume and any(partial.glob("checkpoint-*")))
         seconds = time.perf_counter() - started
@@ -176,7 +134,7 @@ def _with_adapter(recipe: TrainingRecipe) -> Any:
 
 
 def _enable_sharing(recipe: TrainingRecipe, data: TrainingData, model: Any, stack: ExitStack, *, on_cpu: bool) -> bool:
-    """Switch the model to tree attention for as long as ``stack`` lives; False if the check against plain training fails."""
+    """Switch the model to tree attention while ``stack`` lives; False if it fails the check against plain training."""
     from rasa_ft.training.fast_layers import fast_layers
     from rasa_ft.training.shared_loss import is_equal, shared_attention
 
@@ -196,26 +154,39 @@ def _enable_sharing(recipe: TrainingRecipe, data: TrainingData, model: Any, stac
 
 def _rows_to_check(recipe: TrainingRecipe, data: TrainingData) -> list[TrainingRow]:
     """A few rows of the first step, of two turns."""
-    first = [data.train[index] for index in next(iter(_sampler(recipe, data)))]
+    first = [data.train[index] for index in next(iter(turn_sampler(recipe, data)))]
     groups = list(dict.fromkeys(row.group for row in first))[:2]
     per_group = _CHECK_ROWS // 2
     return [row for group in groups for row in [one for one in first if one.group == group][:per_group]]
 
 
-def _sampler(recipe: TrainingRecipe, data: TrainingData) -> TurnSampler:
+def turn_sampler(recipe: TrainingRecipe, data: TrainingData) -> TurnSampler:
     sharing = recipe.prefix_sharing
     return TurnSampler(
         [row.group for row in data.train],
         groups_per_step=sharing.groups_per_step,
         wordings=sharing.wordings_per_group,
         seed=recipe.training.seed,
+        parts=_parts(data.train, sharing.groups_per_step),
     )
+
+
+def _parts(rows: Sequence[TrainingRow], smallest: int) -> list[int]:
+    """For each row the number of the static prompt part that its turn begins with."""
+    turns = {row.group: row.prompt for row in rows}
+    groups = list(turns)
+    part_of = {
+        groups[index]: part
+        for part, members in enumerate(static_parts(list(turns.values()), smallest=smallest))
+        for index in members
+    }
+    return [part_of[row.group] for row in rows]
 
 
 def _trainer(
     recipe: TrainingRecipe, data: TrainingData, model: Any, partial: Path, *, shared: bool, on_cpu: bool
 ) -> Any:
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
     from rasa_ft.training.shared_trainer import SharedSFTTrainer
 
@@ -226,7 +197,7 @@ def _trainer(
         "processing_class": data.tokenizer,
     }
     if shared:
-        trainer = SharedSFTTrainer(rows=data.train, sampler=_sampler(recipe, data), **common)
+        trainer: Any = SharedSFTTrainer(rows=data.train, sampler=turn_sampler(recipe, data), **common)
     else:
         trainer = SFTTrainer(**common)
     _silence(trainer)
@@ -234,7 +205,7 @@ def _trainer(
 
 
 def _arguments(recipe: TrainingRecipe, partial: Path, *, shared: bool, on_cpu: bool) -> Any:
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     chosen = recipe.training.model_dump(exclude={"warmup_ratio", "warmup_steps", "eval_steps"}, exclude_none=True)
     chosen["warmup_steps"] = recipe.training.warmup_ratio or recipe.training.warmup_steps or 0
@@ -269,77 +240,6 @@ def _silence(trainer: Any) -> None:
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-
-
-class _Report:
-    """Turns the trainer's log events into `Progress`, log lines and validation losses."""
-
-    def __init__(self, path: Path, on_progress: OnProgress | None, *, fresh: bool) -> None:
-        self._path = path
-        self._on_progress = on_progress
-        self._started = time.perf_counter()
-        self.last = Progress(0, 0, float("nan"), 0.0, 0.0, 0, 0.0)
-        if fresh:
-            path.unlink(missing_ok=True)
-
-    def callback(self, trainer: Any, data: TrainingData, recipe: TrainingRecipe) -> Any:
-        """A transformers callback; the class is made here because its base is a heavy import."""
-        from transformers import TrainerCallback
-
-        report = self
-
-        class Callback(TrainerCallback):  # type: ignore[misc]
-            def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-                report._started = time.perf_counter()
-
-            def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-                if logs and "loss" in logs:
-                    every = recipe.training.eval_steps
-                    due = every is not None and (state.global_step % every == 0 or state.global_step == state.max_steps)
-                    report._add(state, logs, trainer, _validation_loss(trainer, data) if due else None)
-
-        return Callback()
-
-    def _add(self, state: Any, logs: dict[str, Any], trainer: Any, validation_loss: float | None) -> None:
-        seconds = time.perf_counter() - self._started
-        tokens = getattr(trainer, "tokens_computed", None) or int(logs.get("num_tokens", 0))
-        self.last = Progress(
-            step=state.global_step,
-            steps=state.max_steps,
-            loss=float(logs["loss"]),
-            learning_rate=float(logs.get("learning_rate", 0.0)),
-            seconds=round(seconds, 2),
-            tokens=tokens,
-            tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
-            validation_loss=validation_loss,
-        )
-        append_line(self._path, self.last)
-        if self._on_progress:
-            self._on_progress(self.last)
-
-
-def _validation_loss(trainer: Any, data: TrainingData) -> float | None:
-    """Loss on up to 48 validation turns, one wording each, spread over the set; None without validation data."""
-    import torch
-
-    from rasa_ft.training.shared_loss import collate, plain_loss, shared_loss
-    from rasa_ft.training.shared_trainer import SharedSFTTrainer
-
-    rows = list({row.group: row for row in reversed(data.validation)}.values())[::-1]
-    rows = rows[:: max(1, -(-len(rows) // _VALIDATION_ROWS))]
-    if not rows:
-        return None
-    model = trainer.model
-    model.eval()
-    with torch.no_grad():
-        if isinstance(trainer, SharedSFTTrainer):
-            batch = collate(rows, next(model.base_model.parameters()).dtype)
-            device = next(model.parameters()).device
-            loss = shared_loss(model, {name: value.to(device) if hasattr(value, "to") else value for name, value in batch.items()})
-        else:
-            loss = plain_loss(model, rows)
-    model.train()
-    return round(float(loss), 5)
 
 
 def _save(recipe: TrainingRecipe, data: TrainingData, run: _Run, partial: Path, out: Path) -> TrainingResult:
@@ -380,11 +280,9 @@ def _student_prompt(recipe: TrainingRecipe) -> Path | None:
 
 
 def _manifest(recipe: TrainingRecipe, data: TrainingData, result: TrainingResult) -> dict[str, Any]:
-    sources = [path for path in (recipe.dataset.train, recipe.dataset.validation) if path is not None]
     return {
         "kind": "training",
-        "recipe": recipe.model_dump(mode="json"),
-        "inputs": {path.name: fingerprint(path) for path in sources},
+        **_identity(recipe),
         "rows": {"train": len(data.train), "validation": len(data.validation), "turns": data.turns},
         "result": {
             "steps": result.steps,
@@ -395,16 +293,18 @@ def _manifest(recipe: TrainingRecipe, data: TrainingData, result: TrainingResult
             "tokens_of_rows": result.tokens_of_rows,
             "prefix_sharing": result.shared,
         },
-        "versions": {
-            "rasa_ft": rasa_ft.__version__,
-            "python": platform.python_version(),
-            **{name: _version(name) for name in _LIBRARIES},
-        },
     }
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _identity(recipe: TrainingRecipe) -> dict[str, Any]:
+    """The part of a manifest that decides what a run makes: settings, inputs and versions."""
+    sources = [path for path in (recipe.dataset.train, recipe.dataset.validation) if path is not None]
+    return {
+        "recipe": recipe.model_dump(mode="json", exclude={"dataset"}),
+        "inputs": {path.name: fingerprint(path) for path in sources if path.is_file()},
+        "versions": {
+            "rasa_ft": rasa_ft.__version__,
+            "python": platform.python_version(),
+            **library_versions(),
+        },
+    }

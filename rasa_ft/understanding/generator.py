@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from rasa_ft.calm.commands import Command, Error
 from rasa_ft.calm.config import Generator
 from rasa_ft.calm.dsl import Codec, codec_for
+from rasa_ft.calm.grammar import command_grammar
 from rasa_ft.calm.messages import read_message
 from rasa_ft.calm.runtime import Runtime
 from rasa_ft.calm.tracker import Tracker
@@ -34,14 +36,19 @@ class Understanding:
     parsed: tuple[Command, ...] = ()
     error: str | None = None
     completion: Completion | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class CommandGenerator:
-    """Asks ``llm`` with the prompt that the assistant's configuration names, or our own if it names none."""
+    """Asks ``llm`` with the prompt that the assistant's configuration names, or our own if it names none.
+
+    ``grammar``: every question carries the grammar of its possible answers, for servers that decode by it.
+    """
 
     config: Generator
     llm: LLM
+    grammar: bool = False
     clock: Callable[[ZoneInfo], datetime] = datetime.now
 
     @property
@@ -69,22 +76,30 @@ class CommandGenerator:
         if reading.commands is not None:
             return Understanding(startable_only(reading.commands, tracker, runtime))
         prompt = self.prompt(reading.text, tracker, runtime)
+        parameters = self._parameters(tracker, runtime)
         if answer is not None:
-            return Understanding(fitting(answer, tracker, runtime), prompt=prompt, parsed=tuple(answer))
+            commands = fitting(answer, tracker, runtime)
+            return Understanding(commands, prompt=prompt, parsed=tuple(answer), parameters=parameters)
         try:
-            completion = await self.llm.complete(_request(prompt, reading.text, tracker))
+            completion = await self.llm.complete(_request(prompt, reading.text, tracker, parameters))
         except LLMError as error:
-            return Understanding((Error(),), prompt=prompt, error=str(error))
+            return Understanding((Error(),), prompt=prompt, error=str(error), parameters=parameters)
         parsed = self.codec.parse(completion.text)
         commands = fitting(parsed, tracker, runtime)
-        return Understanding(commands, prompt, completion.text, parsed, completion=completion)
+        return Understanding(commands, prompt, completion.text, parsed, completion=completion, parameters=parameters)
+
+    def _parameters(self, tracker: Tracker, runtime: Runtime) -> Mapping[str, Any]:
+        """vLLM's request parameter for decoding by a grammar."""
+        if not self.grammar:
+            return {}
+        return {"structured_outputs": {"grammar": command_grammar(tracker, runtime, self.config.dsl_version)}}
 
 
-def _request(prompt: str, text: str, tracker: Tracker) -> Request:
-    return Request.of_prompt(
-        prompt,
-        purpose="commands",
-        user_message=text,
-        active_flow=current_user_flow(tracker),
-        requested_slot=tracker.stack.requested_slot,
-    )
+def _request(prompt: str, text: str, tracker: Tracker, parameters: Mapping[str, Any]) -> Request:
+    hints = {
+        "purpose": "commands",
+        "user_message": text,
+        "active_flow": current_user_flow(tracker),
+        "requested_slot": tracker.stack.requested_slot,
+    }
+    return replace(Request.of_prompt(prompt, **hints), parameters=parameters)

@@ -36,7 +36,7 @@ def test_words_name_the_numbers() -> None:
     assert "9 of 12 validation conversations pass: 75 % against 80 %, the gate is not met." in verdict.reasons[1]
     assert "between 46.8 % and 91.1 %" in verdict.reasons[1]
     both = decide((1, 2), (1, 2), Gates())
-    assert "50 % of the train conversations pass and 50 % of the validation" in both.headline
+    assert "50 % of the training conversations pass and 50 % of the validation" in both.headline
     open_question = decide((60, 60), (12, 12), Gates())
     assert open_question.headline == "Not enough evidence: write about 4 more validation tests."
     hopeless = decide((60, 60), (8, 10), Gates())

@@ -49,10 +49,8 @@ def composed(engine: FakeEngine, conversation: RephrasedConversation, made: Plan
 def test_histories_cycle_and_fall_back_to_the_original(conversations: list[RephrasedConversation]) -> None:
     happy = conversations[0]
     assert [len(turn.passing) for turn in happy.turns] == [3, 3, 0]
-    spoken = [
-        [wording.text for wording in history.spoken] for history in histories_of(happy, limit=2, wordings_per_turn=2)
-    ]
-    assert spoken == [
+    histories = histories_of(happy, limit=2, wordings_per_turn=2)
+    assert [[wording.text for wording in history.spoken] for history in histories] == [
         ["I need a ticket", "to Rome", "/SetSlots(seats=2)"],
         ["one ticket please", "I am going to Rome", "/SetSlots(seats=2)"],
         ["ticket, please!", "it should go to Rome", "/SetSlots(seats=2)"],

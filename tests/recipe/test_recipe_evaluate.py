@@ -65,6 +65,7 @@ class Table:
 
     answers: Mapping[str, str]
     asked: list[str] = field(default_factory=list)
+    closed: int = 0
 
     async def complete(self, request: Request) -> Completion:
         message = request.hints["user_message"]
@@ -72,6 +73,9 @@ class Table:
         if message not in self.answers:
             raise LLMUnavailable(f"nobody answers '{message}'.")
         return Completion(self.answers[message], "table", 0.25, 100, 7)
+
+    async def aclose(self) -> None:
+        self.closed += 1
 
 
 @dataclass
@@ -150,6 +154,7 @@ def test_a_prompt_is_asked_once(settings: EvaluateSettings, tmp_path: Path) -> N
     evaluate(settings, subjects=subjects)
     assert sorted(subjects.models["tuned"].asked) == sorted(TEACHER)
     assert len(subjects.models["teacher"].asked) == len(TEACHER)
+    assert [model.closed for model in subjects.models.values()] == [1, 1, 1]
 
 
 def test_folder_is_written_as_a_whole(settings: EvaluateSettings, tmp_path: Path) -> None:
@@ -167,6 +172,7 @@ def test_folder_is_written_as_a_whole(settings: EvaluateSettings, tmp_path: Path
     verdict = json.loads((settings.out / "verdict.json").read_text())
     assert verdict["outcome"] == "not enough evidence"
     assert verdict["gates_met"] is True
+    assert verdict["assistant"] == "desk"
     assert verdict["more_tests"] == 15
     rows = [json.loads(line) for line in (settings.out / "turns.jsonl").read_text().splitlines()]
     # "I come by car" opens two conversations.

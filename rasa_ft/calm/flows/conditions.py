@@ -15,7 +15,7 @@ from typing import Any
 import ply.yacc
 import pypred.ast
 import pypred.parser
-from jinja2 import TemplateError
+from jinja2 import Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pypred.predicate import LiteralResolver
 
@@ -85,9 +85,14 @@ def render(predicate: str, variables: Mapping[str, Any] | None) -> str:
     if variables is None or not is_template(predicate):
         return predicate
     try:
-        return _templates.from_string(predicate).render(variables)
+        return _template(predicate).render(variables)
     except TEMPLATE_ERRORS as error:
         raise ConditionError(f"its template is broken: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def _template(predicate: str) -> Template:
+    return _templates.from_string(predicate)
 
 
 def is_template(predicate: str) -> bool:
@@ -100,7 +105,7 @@ def parse_errors(predicate: str | bool | None) -> tuple[str, ...]:
         return ()
     try:
         if is_template(predicate):
-            _templates.from_string(predicate)
+            _template(predicate)
         else:
             _parse(predicate)
     except (ConditionError, TemplateError) as error:

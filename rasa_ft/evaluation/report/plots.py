@@ -67,7 +67,7 @@ def _figure() -> Iterator[Any]:
     matplotlib.use("Agg", force=False)
     from matplotlib import pyplot
 
-    style = {
+    style: Any = {
         "figure.constrained_layout.use": True,
         "font.size": 9,
         "text.color": INK,

