@@ -49,8 +49,8 @@ class ServedSubjects:
     """The teacher as the assistant configures it; base and tuned model served on this machine, one at a time.
 
     ``data`` is the output folder of prepare-data, ``model`` that of train. ``base_model``: a folder or hub name; None
-    takes what the training manifest names. ``grammar``: students decode by the assistant's grammar, where the
-    server can do that. ``logs`` receives the servers' logs, ``on_progress`` what they are doing.
+    takes what the training manifest names. ``grammar``: students decode by the assistant's grammar, where the server
+    can do that. ``logs`` receives the servers' logs, ``on_progress`` what they are doing.
     """
 
     project: Path
