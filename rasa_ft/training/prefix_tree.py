@@ -57,6 +57,7 @@ class PackedStep:
         groups: the trees behind the prefix, in order.
         label_positions: index of the token that predicts, one entry for every completion token of every row.
         label_ids: the token to be predicted there.
+        label_rows: the row, as an index into the given ones, that the label belongs to.
         row_tokens: tokens that plain batches would compute for the same rows, padding not counted.
     """
 
@@ -66,6 +67,7 @@ class PackedStep:
     groups: tuple[Group, ...]
     label_positions: tuple[int, ...]
     label_ids: tuple[int, ...]
+    label_rows: tuple[int, ...]
     row_tokens: int
 
 
@@ -81,12 +83,14 @@ def pack(rows: Sequence[TrainingRow]) -> PackedStep:
     input_ids = list(prefix)
     position_ids = list(range(len(prefix)))
     groups: list[Group] = []
-    labels: list[tuple[int, int]] = []
+    labels: list[tuple[int, int, int]] = []
     for members in _by_group(rows):
         group = _Tree(start=len(input_ids), offset=len(prefix))
-        for row in members:
+        for index in members:
+            row = rows[index]
             path = [*range(len(prefix)), *group.insert(row.tokens[len(prefix) :])]
-            labels += zip(path[len(row.prompt) - 1 : -1], row.completion, strict=True)
+            predicting = path[len(row.prompt) - 1 : -1]
+            labels += [(at, label, index) for at, label in zip(predicting, row.completion, strict=True)]
         input_ids += group.tokens
         position_ids += group.positions
         groups.append(Group(group.start, tuple(group.parents)))
@@ -95,8 +99,9 @@ def pack(rows: Sequence[TrainingRow]) -> PackedStep:
         position_ids=tuple(position_ids),
         prefix_length=len(prefix),
         groups=tuple(groups),
-        label_positions=tuple(position for position, _ in labels),
-        label_ids=tuple(label for _, label in labels),
+        label_positions=tuple(at for at, _, _ in labels),
+        label_ids=tuple(label for _, label, _ in labels),
+        label_rows=tuple(index for _, _, index in labels),
         row_tokens=sum(len(row.tokens) for row in rows),
     )
 
@@ -140,8 +145,8 @@ def _common_prefix(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return sequences[0][: min(shared_length(sequences), min(map(len, sequences)) - 1)]
 
 
-def _by_group(rows: Sequence[TrainingRow]) -> list[list[TrainingRow]]:
-    groups: dict[Hashable, list[TrainingRow]] = {}
-    for row in rows:
-        groups.setdefault(row.group, []).append(row)
+def _by_group(rows: Sequence[TrainingRow]) -> list[list[int]]:
+    groups: dict[Hashable, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(row.group, []).append(index)
     return list(groups.values())

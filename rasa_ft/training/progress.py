@@ -6,11 +6,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Progress:
     """State after one optimizer step; losses are means over answer tokens, in nats.
+
+    ``validation_exact`` is the share of validation turns that greedy decoding would answer exactly right.
 
     ``tokens_per_second`` counts tokens that were computed; ``seconds`` counts from the first step.
     """
@@ -23,6 +26,7 @@ class Progress:
     tokens: int
     tokens_per_second: float
     validation_loss: float | None = None
+    validation_exact: float | None = None
 
 
 OnProgress = Callable[[Progress], None]
@@ -76,6 +80,18 @@ def draw_losses(log: Path, picture: Path) -> None:
         )
     axes.set(xlabel="step", ylabel="loss per answer token", yscale="log")
     axes.grid(True, which="both", alpha=0.2)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
+    if any("validation_exact" in line for line in checks):
+        _draw_exact(axes, checks)
     figure.savefig(picture, dpi=150)
     pyplot.close(figure)
+
+
+def _draw_exact(axes: Any, checks: Sequence[Mapping[str, float]]) -> None:
+    """Exactly right validation turns, on an axis of their own at the right."""
+    right = axes.twinx()
+    points = [(line["step"], 100 * line["validation_exact"]) for line in checks if "validation_exact" in line]
+    right.plot(*zip(*points, strict=True), color="#548235", marker="s", markersize=4, linestyle="--", linewidth=1)
+    right.set_ylim(0, 100)
+    right.set_ylabel("validation turns exactly right, %", color="#548235")
+    right.tick_params(axis="y", colors="#548235")

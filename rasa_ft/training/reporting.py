@@ -1,4 +1,4 @@
-"""What is said while a training runs: a log line, a call of ``on_progress``, now and then a validation loss."""
+"""What is said while a training runs: a log line, a call of ``on_progress``, a look at the validation set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VALIDATION_ROWS = 48
 
 
 class Report:
-    """Turns the trainer's log events into `Progress`, log lines and validation losses."""
+    """Turns the trainer's log events into `Progress`, log lines and looks at the validation set."""
 
     def __init__(self, path: Path, on_progress: OnProgress | None, *, fresh: bool) -> None:
         self._path = path
@@ -36,11 +36,11 @@ class Report:
             def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
                 if logs and "loss" in logs:
                     due = every is not None and (state.global_step % every == 0 or state.global_step == state.max_steps)
-                    report._add(state, logs, trainer, _validation_loss(trainer, data) if due else None)
+                    report._add(state, logs, trainer, _validation(trainer, data) if due else {})
 
         return Callback()
 
-    def _add(self, state: Any, logs: dict[str, Any], trainer: Any, validation_loss: float | None) -> None:
+    def _add(self, state: Any, logs: dict[str, Any], trainer: Any, validation: dict[str, float]) -> None:
         seconds = time.perf_counter() - self._started
         tokens = getattr(trainer, "tokens_computed", None) or int(logs.get("num_tokens", 0))
         self.last = Progress(
@@ -51,31 +51,31 @@ class Report:
             seconds=round(seconds, 2),
             tokens=tokens,
             tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
-            validation_loss=validation_loss,
+            **validation,
         )
         append_line(self._path, self.last)
         if self._on_progress:
             self._on_progress(self.last)
 
 
-def _validation_loss(trainer: Any, data: TrainingData) -> float | None:
-    """Loss on up to 48 validation turns, one wording each, spread over the set; None without validation data."""
+def _validation(trainer: Any, data: TrainingData) -> dict[str, float]:
+    """Loss, and share of exact answers where rows are packed, on up to 48 validation turns spread over the set."""
     import torch
 
-    from rasa_ft.training.shared_loss import base_of, collate, plain_loss, shared_loss, to_device
+    from rasa_ft.training.shared_loss import plain_loss, score
     from rasa_ft.training.shared_trainer import SharedSFTTrainer
 
     rows = list({row.group: row for row in reversed(data.validation)}.values())[::-1]
     rows = rows[:: max(1, -(-len(rows) // _VALIDATION_ROWS))]
     if not rows:
-        return None
+        return {}
     model = trainer.model
     model.eval()
-    with torch.no_grad():
-        if isinstance(trainer, SharedSFTTrainer):
-            first = next(base_of(model).parameters())
-            loss = shared_loss(model, to_device(collate(rows, first.dtype), first.device))
-        else:
-            loss = plain_loss(model, rows)
+    if isinstance(trainer, SharedSFTTrainer):
+        loss, exact = score(model, rows)
+        found = {"validation_loss": round(loss, 5), "validation_exact": round(sum(exact) / len(exact), 4)}
+    else:
+        with torch.no_grad():
+            found = {"validation_loss": round(float(plain_loss(model, rows)), 5)}
     model.train()
-    return round(float(loss), 5)
+    return found

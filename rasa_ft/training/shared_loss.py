@@ -21,13 +21,14 @@ Batch = dict[str, Any]
 
 
 def collate(rows: Sequence[TrainingRow], dtype: torch.dtype) -> Batch:
-    """A packed step: ids and positions (1, N), label positions and ids (L,), the mask, and the plain token count."""
+    """A packed step: ids and positions (1, N); positions, ids and rows of labels (L,); mask; plain token count."""
     step = pack(rows)
     return {
         "input_ids": torch.tensor([step.input_ids]),
         "position_ids": torch.tensor([step.position_ids]),
         "label_positions": torch.tensor(step.label_positions),
         "label_ids": torch.tensor(step.label_ids),
+        "label_rows": torch.tensor(step.label_rows),
         "prefix_tree": attention.tree_mask(step, dtype),
         "row_tokens": step.row_tokens,
     }
@@ -44,8 +45,8 @@ def base_of(model: Any) -> Any:
     return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
-def shared_loss(model: Any, batch: Batch) -> Tensor:
-    """Mean cross-entropy over the answers of a packed step; the LM head sees only the positions that predict one."""
+def answer_logits(model: Any, batch: Batch) -> Tensor:
+    """Logits (L, vocabulary), in fp32, of the tokens that predict a label; the LM head sees no others."""
     language_model = base_of(model)
     hidden = language_model.base_model(
         input_ids=batch["input_ids"],
@@ -53,8 +54,29 @@ def shared_loss(model: Any, batch: Batch) -> Tensor:
         prefix_tree=batch["prefix_tree"],
         use_cache=False,
     ).last_hidden_state
-    logits = language_model.get_output_embeddings()(hidden[0, batch["label_positions"]])
-    return functional.cross_entropy(logits.float(), batch["label_ids"])
+    logits: Tensor = language_model.get_output_embeddings()(hidden[0, batch["label_positions"]])
+    return logits.float()
+
+
+def shared_loss(model: Any, batch: Batch) -> Tensor:
+    """Mean cross-entropy over the answers of a packed step."""
+    return functional.cross_entropy(answer_logits(model, batch), batch["label_ids"])
+
+
+def score(model: Any, rows: Sequence[TrainingRow]) -> tuple[float, list[bool]]:
+    """Mean loss on ``rows``, and for each whether greedy decoding would give exactly its answer.
+
+    It would if every token of the answer is the most likely one after those before it, which a single pass tells. The
+    model must be in `shared_attention`.
+    """
+    first = next(base_of(model).parameters())
+    batch = to_device(collate(rows, first.dtype), first.device)
+    with torch.no_grad():
+        logits = answer_logits(model, batch)
+    loss = functional.cross_entropy(logits, batch["label_ids"])
+    right = logits.argmax(-1) == batch["label_ids"]
+    wrong_rows = set(batch["label_rows"][~right].tolist())
+    return float(loss), [index not in wrong_rows for index in range(len(rows))]
 
 
 def plain_loss(model: Any, rows: Sequence[TrainingRow]) -> Tensor:

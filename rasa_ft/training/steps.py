@@ -9,9 +9,10 @@ from collections.abc import Hashable, Iterator, Sequence
 class TurnSampler:
     """Row indices of every step of an epoch, in an order that depends on seed and epoch only.
 
-    An epoch visits every group once. In each epoch a group shows its next ``wordings`` rows, so that all wordings of a
-    turn come up equally often; a group with fewer rows shows them all. Groups meet in a step only if ``parts`` (one of
-    each row; by default all alike) are equal.
+    An epoch shows every row once. The rows of a group come in handfuls of at most ``wordings``, and a step is
+    ``groups_per_step`` handfuls. (Opening messages all have the same empty history and are one large group: were each
+    group shown once an epoch, they would hardly be seen at all.) Groups meet in a step only if ``parts`` (one of each
+    row; by default all alike) are equal.
     """
 
     def __init__(
@@ -39,27 +40,23 @@ class TurnSampler:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return sum(-(-len(groups) // self._per_step) for groups in self._parts.values())
+        return sum(-(-self._count(groups) // self._per_step) for groups in self._parts.values())
 
     def __iter__(self) -> Iterator[list[int]]:
         dice = random.Random(f"{self._seed}/{self._epoch}")  # noqa: S311 - a reproducible shuffle
         steps = []
         for groups in self._parts.values():
-            order = dice.sample(groups, len(groups))
-            steps += [order[start : start + self._per_step] for start in range(0, len(order), self._per_step)]
+            handfuls = [handful for group in groups for handful in self._handfuls(group, dice)]
+            dice.shuffle(handfuls)
+            steps += [handfuls[start : start + self._per_step] for start in range(0, len(handfuls), self._per_step)]
         dice.shuffle(steps)
-        for chosen in steps:
-            yield [row for group in chosen for row in self._wordings_of(group)]
+        for step in steps:
+            yield [row for handful in step for row in handful]
 
-    def _wordings_of(self, group: Hashable) -> list[int]:
+    def _count(self, groups: Sequence[Hashable]) -> int:
+        return sum(-(-len(self._members[group]) // self._wordings) for group in groups)
+
+    def _handfuls(self, group: Hashable, dice: random.Random) -> list[list[int]]:
         rows = self._members[group]
-        count = min(self._wordings, len(rows))
-        first = self._epoch * count
-        # Where one shuffled round ends and the next begins, the same row may come up twice.
-        return list(dict.fromkeys(self._at(rows, position) for position in range(first, first + count)))
-
-    def _at(self, rows: list[int], position: int) -> int:
-        return self._shuffled(rows, position // len(rows))[position % len(rows)]
-
-    def _shuffled(self, rows: list[int], cycle: int) -> list[int]:
-        return random.Random(f"{self._seed}/{rows[0]}/{cycle}").sample(rows, len(rows))  # noqa: S311
+        shuffled = dice.sample(rows, len(rows))
+        return [shuffled[start : start + self._wordings] for start in range(0, len(shuffled), self._wordings)]

@@ -45,6 +45,7 @@ class TrainingResult:
     seconds: float
     loss: float
     validation_loss: float | None
+    validation_exact: float | None
     tokens_computed: int
     tokens_of_rows: int
     shared: bool
@@ -255,6 +256,7 @@ def _save(recipe: TrainingRecipe, data: TrainingData, run: _Run, partial: Path, 
         seconds=round(run.seconds, 1),
         loss=run.last.loss,
         validation_loss=run.last.validation_loss,
+        validation_exact=run.last.validation_exact,
         tokens_computed=tokens,
         tokens_of_rows=getattr(run.trainer, "tokens_of_rows", tokens),
         shared=run.shared,
@@ -289,6 +291,7 @@ def _manifest(recipe: TrainingRecipe, data: TrainingData, result: TrainingResult
             "seconds": result.seconds,
             "loss": result.loss,
             "validation_loss": result.validation_loss,
+            "validation_exact": result.validation_exact,
             "tokens_computed": result.tokens_computed,
             "tokens_of_rows": result.tokens_of_rows,
             "prefix_sharing": result.shared,

