@@ -42,7 +42,7 @@ def command_grammar(tracker: Tracker, runtime: Runtime, syntax: str) -> str:
     """The grammar for an answer to the next message, in command syntax ``syntax`` (v1, v2, v3).
 
     An answer is lines of commands. A slot may be set if a flow under way collects it, if it is being asked, or after
-    the start of a flow that collects it.
+    the start of a flow that collects it; after the starts of several flows, any slot that a flow collects.
     """
     offered = tuple((flow_id, _of_flow(flow_id, runtime)) for flow_id in available_flows(tracker, runtime))
     return _grammar(offered, tuple(_settable(tracker, runtime)), syntax)
@@ -79,6 +79,7 @@ def _grammar(offered: tuple[tuple[str, tuple[Choice, ...]], ...], settable: tupl
     lines += [rules.start(flow_id, choices) for flow_id, choices in offered]
     if len(offered) > 1:
         lines.append(rules.clarify([flow_id for flow_id, _ in offered]))
+        lines.append(rules.several_starts(offered))
     if settable:
         lines.append(rules.set_slot("now", settable))
     return rules.text(f'line ("\\n" line)*\nline ::= {" | ".join(lines)}')
@@ -100,6 +101,13 @@ class _Rules:
         if not choices:
             return literal
         return self._rule(f"start-{flow_id}", f'{literal} ("\\n" {self.set_slot(flow_id, choices)})*')
+
+    def several_starts(self, offered: Sequence[tuple[str, tuple[Choice, ...]]]) -> str:
+        """Starts of several flows with the slots of all of them at the end."""
+        starts = self._rule("any-start", " | ".join(self.fixed(StartFlow(flow_id)) for flow_id, _ in offered))
+        choices = list(dict.fromkeys(choice for _, choices in offered for choice in choices))
+        slots = f' ("\\n" {self.set_slot("any", choices)})*' if choices else ""
+        return f'{starts} ("\\n" {starts})+{slots}'
 
     def set_slot(self, owner: str, choices: Sequence[Choice]) -> str:
         return self._rule(f"set-{owner}", " | ".join(line for choice in choices for line in self._set(choice)))

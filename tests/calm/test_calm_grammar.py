@@ -45,6 +45,7 @@ def test_idle_only_flows_that_may_start_and_their_slots(
         "disambiguate flows cancel_booking change_booking",
         "offtopic reply",
         "start flow train_status\nstart flow buy_railcard\nset slot railcard student",
+        "start flow train_status\nstart flow buy_railcard\nset slot train_number 615",
     ):
         assert accepts(grammar, answer), answer
     for answer in (

@@ -105,7 +105,8 @@ def test_epochs_go_on_to_other_wordings(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(
         trainer.TurnSampler, "set_epoch", lambda self, epoch: (epochs.append(epoch), original(self, epoch))
     )
-    train(recipe, tmp_path / "out")
+    two_epochs = recipe.training.model_copy(update={"max_steps": -1, "num_train_epochs": 2})
+    train(recipe.model_copy(update={"training": two_epochs}), tmp_path / "out")
     assert set(epochs) == {0, 1}
 
 
