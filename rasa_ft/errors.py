@@ -9,7 +9,8 @@
     └── LLMError                  exit 1   a language model gave no usable answer
         ├── LLMUnavailable                 not reachable, timed out, 5xx: worth retrying
         │   └── RateLimited                429: worth retrying later (``retry_after`` seconds)
-        ├── LLMRefused                     4xx: the request itself is wrong, retrying is useless
+        ├── LLMRefused                     4xx: key, model name or request are wrong, retrying is useless
+        │   └── RequestRejected            the request is at fault; another model would not answer it either
         ├── NotRecorded                    the recorded model has no answer for this message
         └── BudgetExceeded                 the next call would cost more than allowed
 
@@ -19,17 +20,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True, order=True)
 class Location:
-    """A place in a file; lines count from 1, ``end_line`` is the last line that belongs to it."""
+    """A place in a file; lines and columns count from 1, ``end_line`` is the last line that belongs to it.
+
+    ``column`` 0: not known. It is no part of what makes two places equal.
+    """
 
     file: Path
     line: int
     end_line: int = 0
+    column: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
@@ -55,13 +60,19 @@ class RasaFtError(Exception):
 class DataError(RasaFtError):
     """A file is missing, broken or inconsistent."""
 
+    # What it was collected from; empty for a single problem.
+    parts: tuple[DataError, ...] = ()
+
     @classmethod
     def collected(cls, errors: Sequence[DataError]) -> DataError:
         """One error that shows all of ``errors``; the only one itself if there is just one."""
+        errors = [part for error in errors for part in error.parts or (error,)]
         if len(errors) == 1:
             return errors[0]
         listing = "\n".join(f"- {error}" for error in errors)
-        return cls(f"{len(errors)} problems:\n{listing}")
+        found = cls(f"{len(errors)} problems:\n{listing}")
+        found.parts = tuple(errors)
+        return found
 
 
 class UsageError(RasaFtError):
@@ -104,6 +115,10 @@ class RateLimited(LLMUnavailable):
 
 class LLMRefused(LLMError):
     """4xx: key, model name or parameters are wrong; retrying is useless."""
+
+
+class RequestRejected(LLMRefused):
+    """The request itself is at fault: its parameters, its length, its content; another model would say the same."""
 
 
 class NotRecorded(LLMError):

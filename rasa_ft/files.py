@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,13 +16,33 @@ from typing import Any
 from rasa_ft.errors import RasaFtError
 
 
+def cache_folder() -> Path:
+    """Where prepared weights and vectors are kept between projects: ``RASA_FT_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get("RASA_FT_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "rasa_ft"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "rasa_ft"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rasa_ft"
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False also for names that no system takes, being too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 through a temporary file and a rename.
+    """Write ``text`` as UTF-8 through a temporary file and a rename; halves of characters become ``?``.
 
     Raises:
         RasaFtError: the disk is full or the folder is not writable; an old file is left as it was.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -15,70 +15,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import RoundTripConstructor, SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
-
 from rasa_ft.errors import DataError, Location
+from rasa_ft.yaml_nodes import SourceList, SourceMap, read_nodes
 
-# Attribute of loaded mappings and lists that holds the file they came from.
-_FILE = "_source_file"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-# Kept as written, and expanded only when the client is called, so that no rewritten file holds a secret.
-_SECRET_KEYS = frozenset(
-    {"api_key", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "client_id", "client_secret"}
-)
-
-
-class _UndefinedVariable(Exception):
-    def __init__(self, name: str, line: int) -> None:
-        super().__init__(name)
-        self.name = name
-        self.line = line
-
-
-class _Constructor(RoundTripConstructor):
-    """Plain numbers, no dates, environment variables in unquoted text."""
-
-    def construct_scalar(self, node: Any) -> Any:
-        if isinstance(node, ScalarNode) and node.style is None and "${" in str(node.value):
-            return _VARIABLE.sub(lambda match: _variable(match[1], node.start_mark.line + 1), node.value)
-        if isinstance(node, ScalarNode) and node.style is not None:
-            # ruamel marks the line breaks of folded text with a bell character.
-            return str(node.value).replace("\a", "") if node.style == ">" else str(node.value)
-        return super().construct_scalar(node)
-
-    def construct_mapping(self, node: Any, maptyp: Any, deep: bool = False) -> Any:  # type: ignore[override]
-        for key, value in node.value:
-            if key.value in _SECRET_KEYS and isinstance(value, ScalarNode):
-                value.style = "'"
-        return super().construct_mapping(node, maptyp, deep=deep)
-
-
-for _kind in ("int", "float", "bool", "null"):
-    _Constructor.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(SafeConstructor, f"construct_yaml_{_kind}"))
-_Constructor.add_constructor("tag:yaml.org,2002:timestamp", _Constructor.construct_scalar)
-
-
-class _Representer(RoundTripRepresenter):
-    """Quotes text that would be taken for an environment variable when it is read."""
-
-
-def _represent_text(representer: _Representer, text: str) -> Any:
-    style = "'" if _VARIABLE.search(text) else None
-    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Representer.add_representer(str, _represent_text)
-
-
-def _variable(name: str, line: int) -> str:
-    if name not in os.environ:
-        raise _UndefinedVariable(name, line)
-    return os.environ[name]
+# What some readers of YAML take for the end of a line.
+_ODD_BREAK = re.compile("[\x85\u2028\u2029]")
 
 
 def load_yaml(path: Path) -> Any:
@@ -104,32 +46,7 @@ def load_yaml(path: Path) -> Any:
 
 def parse_yaml(text: str, path: Path) -> Any:
     """As `load_yaml`, for text that came from ``path``."""
-    reader = YAML(typ="rt", pure=True)
-    reader.Constructor = _Constructor
-    reader.allow_duplicate_keys = False
-    try:
-        content = reader.load(text)
-    except _UndefinedVariable as error:
-        raise DataError(
-            f"environment variable {error.name} is not set.",
-            location=Location(path, error.line),
-            hint=f"Set {error.name} in the environment or in .env.",
-        ) from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = (error.problem or str(error)).strip().splitlines()[0]
-        raise DataError(f"not valid YAML: {problem}", location=Location(path, mark.line + 1 if mark else 1)) from None
-    except YAMLError as error:
-        raise DataError(f"not valid YAML: {str(error).splitlines()[0]}", location=Location(path, 1)) from None
-    _remember_file(content, path)
-    return content
-
-
-def _remember_file(node: Any, path: Path) -> None:
-    if isinstance(node, CommentedMap | CommentedSeq):
-        setattr(node, _FILE, path)
-        for child in node.values() if isinstance(node, CommentedMap) else node:
-            _remember_file(child, path)
+    return read_nodes(text, path)
 
 
 def location_of(node: Any, key: Any = None) -> Location | None:
@@ -137,27 +54,12 @@ def location_of(node: Any, key: Any = None) -> Location | None:
 
     None for scalars and for objects that were not read from a file. ``end_line`` is the last line of the node.
     """
-    file = getattr(node, _FILE, None)
-    if file is None:
+    if not isinstance(node, SourceMap | SourceList):
         return None
-    line = node.lc.line
-    if key is not None and node.lc.data and key in node.lc.data:
-        line = node.lc.data[key][0]
+    line, column = node.places.get(key, (node.line, node.column))
     child = node if key is None else node[key]
-    return Location(file, line + 1, max(line + 1, _last_line(child, line) + 1))
-
-
-def _last_line(node: Any, default: int) -> int:
-    """0-based line on which the last key or item below ``node`` starts."""
-    if isinstance(node, CommentedMap | CommentedSeq) and node.lc.data:
-        children = node.items() if isinstance(node, CommentedMap) else enumerate(node)
-        return max(default, *(_last_line(child, _child_line(node, key, default)) for key, child in children))
-    return default
-
-
-def _child_line(node: Any, key: Any, default: int) -> int:
-    place = node.lc.data.get(key)
-    return int(place[2] if len(place) > 2 else place[0]) if place else default
+    last = child.last if isinstance(child, SourceMap | SourceList) else line
+    return Location(node.file, line + 1, max(line, last) + 1, column + 1)
 
 
 def plain(node: Any) -> Any:
@@ -174,15 +76,31 @@ def dump_yaml(value: Any) -> str:
 
     `parse_yaml` gives the same value again: text that holds ``${NAME}`` is quoted.
     """
+    writer = _writer()
+    stream = io.StringIO()
+    writer.dump(plain(value), stream)
+    return stream.getvalue()
+
+
+def _writer() -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.representer import RoundTripRepresenter
+
+    class Representer(RoundTripRepresenter):
+        """Quotes text that would be taken for an environment variable, or for several lines, when it is read."""
+
+    def represent_text(representer: Representer, text: str) -> Any:
+        style = '"' if _ODD_BREAK.search(text) else "'" if _VARIABLE.search(text) else None
+        return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Representer.add_representer(str, represent_text)
     writer = YAML(typ="rt", pure=True)
-    writer.Representer = _Representer
+    writer.Representer = Representer
     writer.default_flow_style = False
     writer.allow_unicode = True
     writer.width = 120
     writer.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    writer.dump(value, stream)
-    return stream.getvalue()
+    return writer
 
 
 def expand_secret(value: str) -> str:

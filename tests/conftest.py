@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import profiles
 import pytest
 from desk_assistant import DESK, SilentLLM, Talk
+from fake_openai import server
 
 from rasa_ft.engine.base import Setup
 from rasa_ft.engine.embedded import EmbeddedEngine, load_engine
+
+__all__ = ["profiles", "server"]
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,9 @@ class Talk:
     def turn(self, commands: str = "", text: str = "…") -> Turn:
         return asyncio.run(self.conversation.say(text, commands=self.engine.codec.parse(commands.replace("; ", "\n"))))
 
+    def prompt(self, text: str) -> str:
+        return asyncio.run(self.conversation.prompt(text))
+
     def slot(self, name: str) -> object:
         return self.conversation.tracker.slots[name]
 

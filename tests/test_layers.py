@@ -13,7 +13,7 @@ PACKAGE = ROOT / "rasa_ft"
 # A part may import what has a lower number, itself, and the parts that stand on the same line with it.
 LAYERS = (
     ("__init__", "errors"),
-    ("files", "yaml_source"),
+    ("files", "yaml_nodes", "yaml_source"),
     ("calm",),
     ("e2e", "evaluation"),
     ("llm",),

@@ -9,27 +9,51 @@ from typing import Any
 
 from rasa_ft.calm.collecting import run_slot_rejections
 from rasa_ft.calm.corrections import correct_slots
+from rasa_ft.calm.domain import ROUTING_SLOT
 from rasa_ft.calm.events import (
     ActionExecuted,
+    ActionExecutionRejected,
     AllSlotsReset,
     BotUttered,
     Button,
+    ConversationPaused,
+    ConversationResumed,
     Event,
+    FlowCancelled,
+    FlowCompleted,
+    FlowInterrupted,
+    FlowResumed,
+    FlowStarted,
     Restarted,
+    RoutingSessionEnded,
     SessionEnded,
     SessionStarted,
     SlotSet,
-    UserUttered,
 )
 from rasa_ft.calm.interruptions import cancel_interrupted_flows, continue_interrupted_flow, listed, start_flow
-from rasa_ft.calm.runtime import ActionResult, Runtime, origin, signed
-from rasa_ft.calm.stack import CancelFrame, CannotHandleFrame, ClarificationFrame, CollectFrame
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.out_of_scope import INTENTLESS
+from rasa_ft.calm.runtime import (
+    ActionFailed,
+    ActionResult,
+    OutOfScopeReached,
+    Runtime,
+    SearchFailed,
+    origin,
+    reworded,
+    signed,
+)
+from rasa_ft.calm.stack import CancelFrame, CannotHandleFrame, ClarificationFrame, CollectFrame, InternalErrorFrame
+from rasa_ft.calm.tracker import SESSION_START_ACTION, Tracker
+from rasa_ft.yaml_source import plain
 
 log = logging.getLogger(__name__)
 
 LISTEN = "action_listen"
 CORRECT = "action_correct_flow_slot"
+_SEARCH = "action_trigger_search"
+_CHAT = "action_trigger_chitchat"
+
+_FEW, _MANY = 3, 1000
 
 Action = Callable[[Tracker, Runtime], Tracker]
 
@@ -39,20 +63,37 @@ async def run_action(name: str, tracker: Tracker, runtime: Runtime) -> Tracker:
 
     Raises:
         ActionFailed, ActionRejected: from the assistant's own code.
+        OutOfScopeReached: a part of the assistant is needed that is not run.
     """
+    after = await _run(name, tracker, runtime)
+    return after if runtime.rephraser is None else await reworded(after, len(tracker.events), runtime)
+
+
+async def _run(name: str, tracker: Tracker, runtime: Runtime) -> Tracker:
+    if name in runtime.domain.custom_actions:  # in place of a built-in one, where the names agree
+        result = await runtime.custom.run(name, tracker)
+        try:
+            return apply_result(result, executed(name, tracker), runtime)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise ActionFailed(f"its answer is not of the form that actions answer in: {error}") from error
+    if name == _SEARCH:
+        return await _search(executed(name, tracker), runtime)
+    if name == _CHAT and INTENTLESS in runtime.ignored:
+        raise OutOfScopeReached(INTENTLESS)
+    if name in runtime.domain.forms:
+        raise OutOfScopeReached(f"the form {name}")
     if name in _BUILTIN:
-        return _BUILTIN[name](_executed(name, tracker), runtime)
+        return _BUILTIN[name](executed(name, tracker), runtime)
     flow = runtime.started_by(name)
     if flow is not None:
-        return start_flow(_executed(name, tracker), flow, tracker.stack)
-    if name in runtime.domain.custom_actions:
-        result = await runtime.custom.run(name, tracker)
-        return apply_result(result, _executed(name, tracker), runtime)
-    tracker = _executed(name, tracker)
-    return runtime.say(tracker, name) if name in runtime.domain.responses else tracker
+        return start_flow(executed(name, tracker), flow, tracker.stack)
+    tracker = executed(name, tracker)
+    is_response = name in runtime.domain.responses or name.startswith("utter_")
+    return runtime.say(tracker, name) if is_response else tracker
 
 
-def _executed(name: str, tracker: Tracker) -> Tracker:
+def executed(name: str, tracker: Tracker) -> Tracker:
+    """With the event of action ``name``, which runs now."""
     flow_id, step_id = origin(tracker)
     return tracker.apply(ActionExecuted(name, flow_id=flow_id, step_id=step_id))
 
@@ -61,14 +102,11 @@ def _executed(name: str, tracker: Tracker) -> Tracker:
 
 
 def start_session(tracker: Tracker, runtime: Runtime) -> Tracker:
-    """A new session, slots carried over if the domain says so; nothing if this turn has begun the session."""
-    users = [event for event in tracker.session_events if isinstance(event, UserUttered)]
-    if len(users) == 1:
-        return tracker
+    """A new session; all slots that were set in the old one are set again, if the domain says so."""
     carried: list[Event] = [
         SlotSet(name, value)
         for name, value in tracker.slots.items()
-        if runtime.domain.session.carry_over_slots and value != tracker.initial_slots.get(name)
+        if runtime.domain.session.carry_over_slots and name in tracker.has_been_set
     ]
     return tracker.apply(SessionStarted(), *carried)
 
@@ -76,7 +114,7 @@ def start_session(tracker: Tracker, runtime: Runtime) -> Tracker:
 def _restart(tracker: Tracker, runtime: Runtime) -> Tracker:
     if "utter_restart" in runtime.domain.responses:
         tracker = runtime.say(tracker, "utter_restart")
-    return tracker.apply(Restarted(), ActionExecuted("action_session_start"), SessionStarted())
+    return tracker.apply(Restarted())
 
 
 def _cancel_flow(tracker: Tracker, runtime: Runtime) -> Tracker:
@@ -90,9 +128,14 @@ def _clarify_flows(tracker: Tracker, runtime: Runtime) -> Tracker:
     frame = tracker.stack.top
     if not isinstance(frame, ClarificationFrame):
         return tracker
-    most = int(tracker.slots.get("max_clarification_options") or 3)
-    options = listed(frame.names[:most], "or")
+    options = listed(frame.names[: _most_options(tracker)], "or")
     return tracker.with_stack(tracker.stack.update(replace(frame, clarification_options=options)))
+
+
+def _most_options(tracker: Tracker) -> int:
+    """How many flows a question offers; a slot may hold anything."""
+    most = tracker.slots.get("max_clarification_options")
+    return int(most) if isinstance(most, int | float) and 0 < most < _MANY else _FEW
 
 
 def _clean_stack(tracker: Tracker, runtime: Runtime) -> Tracker:
@@ -112,9 +155,22 @@ def _hang_up(tracker: Tracker, runtime: Runtime) -> Tracker:
     return tracker.apply(SessionEnded())
 
 
-def _search(tracker: Tracker, runtime: Runtime) -> Tracker:
-    """There are no documents to search, so nothing is found."""
-    return tracker.push(CannotHandleFrame(reason="cannot_handle_no_relevant_answer"))
+async def _search(tracker: Tracker, runtime: Runtime) -> Tracker:
+    """Say what the documents know."""
+    try:
+        answer = await runtime.search.answer(tracker, runtime) if runtime.search else None
+    except SearchFailed as error:
+        log.error("the search for an answer failed: %s", error)
+        return tracker.push(InternalErrorFrame())
+    if answer is None:
+        return tracker.push(CannotHandleFrame(reason="cannot_handle_no_relevant_answer"))
+    return executed("action_send_text", tracker).apply(signed(answer, tracker))
+
+
+def _reset_routing(tracker: Tracker, runtime: Runtime) -> Tracker:
+    """Back to where no side of a coexistence assistant has the conversation; what is under way is dropped."""
+    ended = tracker.apply(RoutingSessionEnded()).with_followup(LISTEN)
+    return ended.apply(SlotSet(ROUTING_SLOT, None)) if ROUTING_SLOT in runtime.domain.slots else ended
 
 
 def _nothing(tracker: Tracker, runtime: Runtime) -> Tracker:
@@ -132,10 +188,10 @@ _BUILTIN: Mapping[str, Action] = {
     "action_handoff_metric": _nothing,
     "action_hangup": _hang_up,
     "action_repeat_bot_messages": _repeat_bot_messages,
+    "action_reset_routing": _reset_routing,
     "action_restart": _restart,
     "action_run_slot_rejections": run_slot_rejections,
-    "action_session_start": start_session,
-    "action_trigger_search": _search,
+    SESSION_START_ACTION: start_session,
 }
 
 
@@ -154,7 +210,7 @@ def apply_result(result: ActionResult, tracker: Tracker, runtime: Runtime) -> Tr
 def _say(response: Mapping[str, Any], tracker: Tracker, runtime: Runtime) -> Tracker:
     name = response.get("response") or response.get("template") or response.get("utter_action")
     if not name:
-        return tracker.apply(signed(_message(response), tracker))
+        return tracker.apply(signed(bot_message(response), tracker))
     arguments = {key: value for key, value in response.items() if key not in _MESSAGE_KEYS}
     said = runtime.say(tracker, str(name), **arguments)
     added = _buttons(response)
@@ -171,21 +227,34 @@ _MESSAGE_KEYS = frozenset(
 )
 
 
-def _message(document: Mapping[str, Any]) -> BotUttered:
+def bot_message(document: Mapping[str, Any], source: str = "action") -> BotUttered:
+    """A message in the shape in which action servers and response servers write it."""
+    text = document.get("text")
     return BotUttered(
-        text=document.get("text"),
+        text=None if text is None else str(text),
         buttons=_buttons(document),
-        source="action",
+        source=source,
         image=document.get("image"),
         attachment=document.get("attachment"),
         custom=document.get("custom") or None,
         quick_replies=tuple(document.get("quick_replies") or ()),
+        elements=document.get("elements") or None,
     )
 
 
 def _buttons(document: Mapping[str, Any]) -> tuple[Button, ...]:
     buttons = document.get("buttons") or ()
     return tuple(Button(str(button.get("title", "")), str(button.get("payload", ""))) for button in buttons)
+
+
+# Only logged: what happens to flows is up to the flow loop.
+_FLOW_EVENTS: Mapping[Any, type[Event]] = {
+    "flow_started": FlowStarted,
+    "flow_completed": FlowCompleted,
+    "flow_cancelled": FlowCancelled,
+    "flow_interrupted": FlowInterrupted,
+    "flow_resumed": FlowResumed,
+}
 
 
 def _apply_event(document: Mapping[str, Any], tracker: Tracker, runtime: Runtime) -> Tracker:
@@ -195,13 +264,14 @@ def _apply_event(document: Mapping[str, Any], tracker: Tracker, runtime: Runtime
             log.warning("a custom action sets the slot %r, which does not exist", document.get("name"))
             return tracker
         case "slot":
-            value = document.get("value")
+            value = plain(document.get("value"))  # the action may go on working with its own
             return tracker.apply(SlotSet(str(document["name"]), value, "CUSTOM", flow_id=flow_id, step_id=step_id))
         case "bot":
-            message = _message({**(document.get("data") or {}), "text": document.get("text")})
+            message = bot_message({**(document.get("data") or {}), "text": document.get("text")})
             return tracker.apply(signed(message, tracker))
         case "followup":
-            return tracker.with_followup(document.get("name"))
+            name = document.get("name")
+            return tracker.with_followup(None if name is None else str(name))
         case "reset_slots":
             return tracker.apply(AllSlotsReset())
         case "restart":
@@ -210,6 +280,17 @@ def _apply_event(document: Mapping[str, Any], tracker: Tracker, runtime: Runtime
             return tracker.apply(SessionStarted())
         case "session_ended":
             return tracker.apply(SessionEnded())
+        case "pause":
+            return tracker.apply(ConversationPaused())
+        case "resume":
+            return tracker.apply(ConversationResumed())
+        case "action":
+            return tracker.apply(ActionExecuted(str(document.get("name")), flow_id=flow_id, step_id=step_id))
+        case "action_execution_rejected":
+            return tracker.apply(ActionExecutionRejected(str(document.get("name"))))
+        case kind if kind in _FLOW_EVENTS:
+            flow_event = _FLOW_EVENTS[kind]
+            return tracker.apply(flow_event(flow_id=document.get("flow_id"), step_id=document.get("step_id")))
         case kind:
             log.info("the event %r of a custom action has no effect here", kind)
             return tracker

@@ -19,6 +19,7 @@ from rasa_ft.calm.commands import (
     StartFlow,
 )
 from rasa_ft.calm.flows.model import ActionStep
+from rasa_ft.calm.out_of_scope import INTENTLESS
 from rasa_ft.calm.runtime import Runtime
 from rasa_ft.calm.stack import CHITCHAT, ContinueInterruptedFrame, CorrectionFrame
 from rasa_ft.calm.tracker import Tracker
@@ -33,7 +34,19 @@ def clean_up(commands: Sequence[Command], tracker: Tracker, runtime: Runtime) ->
     cleaned: list[Command] = []
     for command in commands:
         cleaned = _with(command, cleaned, commands, tracker, runtime)
+    if runtime.clarify_several_starts and not tracker.stack:
+        cleaned = _with_question(cleaned)
     return _without_repetition(cleaned)
+
+
+def _with_question(commands: list[Command]) -> list[Command]:
+    """Several flows to start become the question which of them is meant, where the first of them stood."""
+    flows = tuple(dict.fromkeys(command.flow for command in commands if isinstance(command, StartFlow)))
+    if len(flows) < 2:
+        return commands
+    first = next(index for index, command in enumerate(commands) if isinstance(command, StartFlow))
+    others = [command for command in commands if not isinstance(command, StartFlow)]
+    return [*others[:first], Clarify(flows), *others[first:]]
 
 
 def _with(
@@ -97,10 +110,10 @@ def _runs_already(command: StartFlow, tracker: Tracker) -> bool:
 
 
 def _can_chat(runtime: Runtime) -> bool:
-    """Whether `pattern_chitchat` answers by itself: free chat by a policy of its own does not exist here."""
+    """Whether `pattern_chitchat` can answer: by itself, or by a policy that the assistant has (and that is not run)."""
     flow = runtime.flows.get(CHITCHAT)
     actions = {step.action for step in flow.steps if isinstance(step, ActionStep)} if flow else set()
-    return flow is not None and "action_trigger_chitchat" not in actions
+    return flow is not None and ("action_trigger_chitchat" not in actions or INTENTLESS in runtime.ignored)
 
 
 def _without_repetition(commands: Sequence[Command]) -> tuple[Command, ...]:

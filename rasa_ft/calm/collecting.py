@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from rasa_ft.calm.events import SlotSet
-from rasa_ft.calm.flows.conditions import ConditionError, evaluate, parse_errors
+from rasa_ft.calm.flows.conditions import ConditionError, evaluate
 from rasa_ft.calm.flows.model import CollectStep, Rejection
 from rasa_ft.calm.runtime import Runtime, origin
 from rasa_ft.calm.slots import Slot, coerce, is_valid
@@ -50,7 +50,7 @@ def validation_frame(slot: Slot) -> ValidateSlotFrame | None:
 def run_slot_rejections(tracker: Tracker, runtime: Runtime) -> Tracker:
     """Refuse or coerce the value of the slot that the top frame asks for.
 
-    A value that is not of the slot's type, or that a rejection condition holds for, is answered and set to None.
+    A value that is not of the slot's type, or that a rejection condition holds for, is set to None and then answered.
     Nothing happens to a slot that was never set: an initial value is not checked.
     """
     frame = tracker.stack.asking_frame
@@ -66,7 +66,7 @@ def run_slot_rejections(tracker: Tracker, runtime: Runtime) -> Tracker:
     for rejection in frame.rejections:
         response = _answer_to(rejection, slot.name, coerced)
         if response is not None:
-            return _refuse(tracker, runtime, slot.name, coerced, response)
+            return _refuse(tracker, runtime, slot.name, value, response)
     if coerced != value or type(coerced) is not type(value):
         return _set(tracker, slot.name, coerced)
     return tracker
@@ -79,12 +79,15 @@ def _answer_to(rejection: Rejection, slot: str, value: Any) -> str | None:
         refused = evaluate(rejection.condition, {"slots": slots}, {"slots": slots})
     except ConditionError as error:
         log.error("rejection %r of slot %s cannot be evaluated: %s", rejection.condition, slot, error)
-        return None if parse_errors(rejection.condition) else INTERNAL_ERROR_RESPONSE
+        return INTERNAL_ERROR_RESPONSE
     return rejection.utter if refused else None
 
 
 def _refuse(tracker: Tracker, runtime: Runtime, slot: str, value: Any, response: str) -> Tracker:
-    return _set(runtime.say(tracker, response, value=value), slot, None)
+    """The answer comes after the slot's event in the log, but its text is made while the slot has its value."""
+    start = len(tracker.events)
+    said = runtime.say(tracker, response, value=value).events[start:]
+    return _set(tracker, slot, None).apply(*said)
 
 
 def _set(tracker: Tracker, slot: str, value: Any) -> Tracker:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from rasa_ft.calm.components import known_component
 from rasa_ft.calm.findings import Report, get_typed, known_keys, shown, texts
-from rasa_ft.calm.responses import template_syntax_error
+from rasa_ft.calm.out_of_scope import Part, check_vector_store, component_part, policy_part, warn_of_parts
+from rasa_ft.calm.templates import template_syntax_error
 from rasa_ft.errors import DataError, Location
-from rasa_ft.yaml_source import load_yaml, location_of, plain
+from rasa_ft.files import exists
+from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of, plain
 
 # Class name -> version of the commands' surface syntax (rasa_ft.calm.dsl).
 GENERATORS: Mapping[str, str] = MappingProxyType(
@@ -47,6 +50,7 @@ _GENERATOR_KEYS = (
 )
 _RETRIEVAL_KEYS = ("active", "embeddings", "num_flows", "turns_to_embed", "should_embed_slots")
 _POLICIES = ("FlowPolicy", "EnterpriseSearchPolicy")
+DEFAULT_GENERATOR = "CompactLLMCommandGenerator"
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,11 @@ class Generator:
 
 @dataclass(frozen=True)
 class Config:
-    """``policies``: the supported ones, options by class name. ``generator`` is None only if reading failed."""
+    """``policies``: the supported ones, options by class name. ``generator`` is None only if reading failed.
+
+    ``ignored``: class names of the components and policies that are there and are not run
+    (`rasa_ft.calm.out_of_scope`).
+    """
 
     file: Path
     language: str | None = None
@@ -94,21 +102,22 @@ class Config:
     assistant_id: str | None = None
     generator: Generator | None = None
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
 
 
-def load_config(file: Path) -> Config:
-    """Read config.yml; paths in it are relative to its folder.
+def load_config(file: Path, project: Path | None = None) -> Config:
+    """Read config.yml; paths in it are relative to ``project`` (default: its folder).
 
     Raises:
         DataError: all problems of the file.
     """
     report = Report()
-    config = read_config(file, report)
+    config = read_config(file, report, project)
     report.raise_errors()
     return config
 
 
-def read_config(file: Path, report: Report) -> Config:
+def read_config(file: Path, report: Report, project: Path | None = None) -> Config:
     """As `load_config`, with the problems added to ``report``."""
     try:
         content = load_yaml(file)
@@ -116,18 +125,20 @@ def read_config(file: Path, report: Report) -> Config:
         report.add(error)
         return Config(file)
     if not isinstance(content, Mapping):
-        report.error("config.yml must be a mapping with a pipeline and policies.", Location(file, 1))
+        report.error("config.yml must be a mapping with a pipeline and policies.", Location(file, 1), rule="wrong-type")
         return Config(file)
     known_keys(content, _CONFIG_KEYS, "config.yml", report)
     if content.get("assistant_id") is None:
-        report.warning("there is no 'assistant_id'.", Location(file, 1), "Give the assistant a name of its own.")
+        hint = "Give the assistant a name of its own."
+        report.warning("there is no 'assistant_id'.", Location(file, 1), hint, rule="no-assistant-id")
     return Config(
         file=file,
         language=get_typed(content, "language", str, report),
         additional_languages=texts(content, "additional_languages", report),
         assistant_id=content.get("assistant_id"),
-        generator=_generator(content, file, report),
-        policies=_policies(content, file, report),
+        generator=_generator(content, file, project or file.parent, report),
+        policies=_policies(content, file, project or file.parent, report),
+        ignored=_ignored(content),
     )
 
 
@@ -140,40 +151,86 @@ def _components(content: Mapping[str, Any], key: str, report: Report) -> list[tu
         if isinstance(node, Mapping) and isinstance(node.get("name"), str):
             found.append((node["name"].rsplit(".", 1)[-1], node, place))
         else:
-            report.error(f"an entry of '{key}' needs a 'name'.", place)
+            report.error(f"an entry of '{key}' needs a 'name'.", place, rule="wrong-type")
     return found
 
 
-def _generator(content: Mapping[str, Any], file: Path, report: Report) -> Generator | None:
-    generators = []
+def _generator(content: Mapping[str, Any], file: Path, project: Path, report: Report) -> Generator | None:
+    generators, others = [], []
     for name, node, place in _components(content, "pipeline", report):
-        if name in GENERATORS:
-            generators.append((name, node, place))
+        known = known_component(node["name"], GENERATORS, project)
+        if known is not None:
+            generators.append((known, node, place))
+            _warn_of_subclass(node, known, report)
         elif name == "MultiStepLLMCommandGenerator":
-            report.error(f"{name} is not supported.", place, "Use CompactLLMCommandGenerator.")
+            hint = "Use CompactLLMCommandGenerator."
+            report.error(f"{name} is not supported.", place, hint, rule="unsupported-generator", culprit=name)
         else:
-            report.warning(f"{name} is not a part of CALM's language understanding and is ignored.", place)
+            others.append((name, node, place))
+    _warn_of_others(others, component_part, report)
     if not generators:
-        report.error(
-            "the pipeline has no LLM command generator.",
-            location_of(content, "pipeline") if "pipeline" in content else Location(file, 1),
-            "Add '- name: CompactLLMCommandGenerator' to the pipeline.",
-        )
+        return _standing_in(content, file, report)
+    for name, _, place in generators[1:]:
+        message = "the pipeline has more than one LLM command generator."
+        report.error(message, place, rule="several-generators", culprit=name)
+    return _read_generator(*generators[0], (project, file.parent), report)
+
+
+def _standing_in(content: Mapping[str, Any], file: Path, report: Report) -> Generator | None:
+    """The default generator where the pipeline names none; None if there is an error about it already."""
+    if any(finding.rule == "unsupported-generator" for finding in report.errors):
         return None
-    for _, _, place in generators[1:]:
-        report.error("the pipeline has more than one LLM command generator.", place)
-    return _read_generator(*generators[0], file, report)
+    report.warning(
+        f"the pipeline has no LLM command generator; {DEFAULT_GENERATOR} with its default model stands in.",
+        location_of(content, "pipeline") if "pipeline" in content else Location(file, 1),
+        f"Add '- name: {DEFAULT_GENERATOR}' to the pipeline.",
+        rule="no-generator",
+    )
+    return Generator(DEFAULT_GENERATOR, GENERATORS[DEFAULT_GENERATOR])
 
 
-def _read_generator(name: str, node: Any, place: Location | None, file: Path, report: Report) -> Generator:
-    known_keys(node, _GENERATOR_KEYS, name, report)
+def _warn_of_subclass(node: Mapping[str, Any], known: str, report: Report) -> None:
+    written = node["name"]
+    if "." in written and written.rpartition(".")[2] != known:
+        report.warning(
+            f"the class {written} is not run; {known} stands in with the same options.",
+            location_of(node, "name"),
+            "What the class changes about prompts or commands is missing from the results.",
+            rule="custom-component",
+            culprit=written,
+        )
+
+
+def _warn_of_others(
+    components: list[tuple[str, Any, Location | None]], part_of: Callable[[str], Part | None], report: Report
+) -> None:
+    """Components that are not run: one warning for each part that they belong to, and for each unknown one."""
+    known = [(name, part, place) for name, _, place in components if (part := part_of(name)) is not None]
+    warn_of_parts(known, report)
+    for name, node, place in components:
+        if part_of(name) is None:
+            message = f"the component {node['name']} is unknown and not run."
+            hint = "What it does to messages or answers is missing from the results."
+            report.warning(message, place, hint, rule="custom-component", culprit=node["name"])
+
+
+def _ignored(content: Mapping[str, Any]) -> frozenset[str]:
+    """Class names of the pipeline and the policies that have a part which is not run."""
+    names = {name for key in ("pipeline", "policies") for name, _, _ in _components(content, key, Report())}
+    return frozenset(name for name in names if component_part(name) or policy_part(name))
+
+
+def _read_generator(name: str, node: Any, place: Location | None, folders: Sequence[Path], report: Report) -> Generator:
+    # Old keys, and those of a class of the project's own, have no effect; a misspelt one would be missed.
+    typos = any(did_you_mean(key, _GENERATOR_KEYS) for key in node if key not in _GENERATOR_KEYS)
+    known_keys(node, _GENERATOR_KEYS, name, report, severity="error" if typos else "warning")
     limits = get_typed(node, "user_input", dict, report, default={})
     known_keys(limits, ("max_characters",), "user_input", report)
     return Generator(
         name=name,
         dsl_version=GENERATORS[name],
         llm=MappingProxyType(plain(get_typed(node, "llm", dict, report, default={}))),
-        prompt_template=_prompt_template(name, node, file, report),
+        prompt_template=_prompt_template(name, node, folders, report),
         max_characters=get_typed(limits, "max_characters", int, report, default=420),
         flow_retrieval=_flow_retrieval(node, report),
         minimize_num_calls=get_typed(node, "minimize_num_calls", bool, report, default=True),
@@ -196,23 +253,33 @@ def _flow_retrieval(node: Any, report: Report) -> FlowRetrieval:
     )
 
 
-def _prompt_template(name: str, node: Any, file: Path, report: Report) -> Path | None:
+def _prompt_template(name: str, node: Any, folders: Sequence[Path], report: Report) -> Path | None:
     key = "prompt" if GENERATORS[name] == "v1" and node.get("prompt") else "prompt_template"
     written = get_typed(node, key, str, report)
     if written is None:
         return None
-    path = file.parent / written
-    problem = _template_problem(path)
+    path = find_file(written, folders)
+    problem = template_problem(path)
     if problem is not None:
-        report.error(f"the prompt template {written} {problem}.", location_of(node, key))
+        message = f"the prompt template {written} {problem}."
+        report.error(message, location_of(node, key), rule="prompt-template", culprit=written)
     return path
 
 
-def _template_problem(path: Path) -> str | None:
+def find_file(written: str, folders: Sequence[Path]) -> Path:
+    """The file that a configuration means by a relative path: in the first folder that has it, else in the first."""
+    places = [folder / written for folder in folders]
+    return next((place for place in places if exists(place)), places[0])
+
+
+def template_problem(path: Path) -> str | None:
+    """What is wrong with a prompt template, as the end of a sentence; None if nothing is."""
+    if not exists(path):
+        return "does not exist"
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        return "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        return f"cannot be read: {error}"
     problem = template_syntax_error(text)
     return problem and f"is not a jinja template: {problem}"
 
@@ -224,21 +291,28 @@ def _timezone(node: Any, report: Report) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        report.error(f"{shown(name)} is not a time zone.", location_of(node, "timezone"), "For example Europe/Berlin.")
+        place, hint = location_of(node, "timezone"), "For example Europe/Berlin."
+        report.error(f"{shown(name)} is not a time zone.", place, hint, rule="invalid-timezone", culprit=name)
     return name
 
 
-def _policies(content: Mapping[str, Any], file: Path, report: Report) -> Mapping[str, Mapping[str, Any]]:
+def _policies(content: Mapping[str, Any], file: Path, project: Path, report: Report) -> Mapping[str, Mapping[str, Any]]:
     policies: dict[str, Mapping[str, Any]] = {}
+    others = []
     for name, node, place in _components(content, "policies", report):
-        if name in _POLICIES:
-            policies[name] = plain(node)
-        else:
-            report.warning(f"{name} is not a policy of CALM's flows and is ignored.", place)
+        known = known_component(node["name"], _POLICIES, project)
+        if known is None:
+            others.append((name, node, place))
+            continue
+        policies[known] = node
+        _warn_of_subclass(node, known, report)
+        check_vector_store(node, place, report)
+    _warn_of_others(others, policy_part, report)
     if "FlowPolicy" not in policies:
         report.error(
             "the policies lack FlowPolicy, which runs the flows.",
             location_of(content, "policies") if "policies" in content else Location(file, 1),
             "Add '- name: FlowPolicy' to the policies.",
+            rule="no-flow-policy",
         )
     return MappingProxyType(policies)

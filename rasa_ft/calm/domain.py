@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -51,6 +52,8 @@ BUILTIN_ACTIONS = frozenset(
 DEFAULT_INTENTS = frozenset(
     {"restart", "back", "out_of_scope", "session_start", "session_end", "silence_timeout", "nlu_fallback"}
 )
+# Set by a router between flows and NLU: whether the flows handle the conversation.
+ROUTING_SLOT = "route_session_to_calm"
 _CONTROLLED = (SlotMapping("controlled"),)
 _BUILTIN_SLOTS = (
     Slot("flow_hashes", "any", mappings=_CONTROLLED, builtin=True),
@@ -71,24 +74,45 @@ class Session:
 
 @dataclass(frozen=True)
 class Domain:
-    """``actions`` are the names that the domain lists, in order; responses are actions without being listed."""
+    """``actions`` are the names that the domain lists, in order; responses are actions without being listed.
+
+    ``actions_with_domain`` are those of them that ask for the domain (``send_domain: true``).
+    """
 
     slots: Mapping[str, Slot] = field(default_factory=dict)
     responses: Mapping[str, Response] = field(default_factory=dict)
     actions: tuple[str, ...] = ()
+    actions_with_domain: frozenset[str] = frozenset()
     intents: tuple[str, ...] = ()
     session: Session = Session()
+    # The slots that each form asks for; forms are not run (`rasa_ft.calm.out_of_scope`).
+    forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Where things were defined; empty for what is built in.
     files: tuple[Path, ...] = ()
 
-    @property
+    @cached_property
     def custom_actions(self) -> frozenset[str]:
-        """The listed actions that are neither built in nor responses."""
-        return frozenset(self.actions) - BUILTIN_ACTIONS - self.responses.keys()
+        """The listed actions that are no responses (``utter_…`` always means one).
+
+        One with the name of a built-in action runs in its place.
+        """
+        own = frozenset(self.actions) - {"action_listen"} - self.responses.keys()
+        return frozenset(name for name in own if not name.startswith("utter_"))
 
     def has_action(self, name: str) -> bool:
-        """Whether an action step may name it: a response, a listed or a built-in action."""
-        return name in self.responses or name in self.actions or name in BUILTIN_ACTIONS
+        """Whether an action step may name it: a response, a listed or a built-in action, a form."""
+        return name in self.responses or name in self._listed or name in BUILTIN_ACTIONS or name in self.forms
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        return frozenset(self.actions)
+
+    @cached_property
+    def every_turn_actions(self) -> tuple[str, ...]:
+        """Actions that run before every message, as controlled slots name them, each once."""
+        mappings = (mapping for slot in self.slots.values() for mapping in slot.mappings)
+        actions = (mapping.run_action_every_turn for mapping in mappings)
+        return tuple(dict.fromkeys(action for action in actions if action))
 
     def initial_slots(self) -> dict[str, Any]:
         """The value of every slot at the start of a session."""
@@ -131,9 +155,18 @@ def _variation_document(variation: Variation) -> dict[str, Any]:
     return document
 
 
-def with_builtin_slots(domain: Domain, language: str | None = None, languages: tuple[str, ...] = ()) -> Domain:
-    """``domain`` with the slots that belong to the runtime; ``language`` only if config.yml sets one."""
+def with_builtin_slots(
+    domain: Domain, language: str | None = None, languages: tuple[str, ...] = (), *, routed: bool = False
+) -> Domain:
+    """``domain`` with the slots that belong to the runtime.
+
+    Args:
+        language: only if config.yml sets one.
+        routed: the assistant has a router between flows and NLU, which has a slot of its own.
+    """
     slots = {slot.name: slot for slot in _BUILTIN_SLOTS}
+    if routed:
+        slots[ROUTING_SLOT] = Slot(ROUTING_SLOT, "bool", mappings=_CONTROLLED, builtin=True)
     if language is not None:
         values = tuple(dict.fromkeys((language, *languages)))
         slots["language"] = Slot(
@@ -156,9 +189,14 @@ def load_domain(path: Path) -> Domain:
 
 def read_domain(path: Path, report: Report) -> Domain:
     """As `load_domain`, with the problems added to ``report``."""
+    errors_before = len(report.errors)
     parts = [part for file in domain_files(path) if (part := _read_file(file, report)) is not None]
-    if not parts and not report.errors:
-        report.error(f"there is no domain in {path}.", hint="A domain has at least one of: slots, responses, actions.")
+    if not parts and len(report.errors) == errors_before:
+        report.error(
+            f"there is no domain in {path}.",
+            hint="A domain has at least one of: slots, responses, actions.",
+            rule="no-domain",
+        )
     return _merge(parts, report)
 
 
@@ -192,8 +230,10 @@ def _merge(parts: list[DomainPart], report: Report) -> Domain:
         slots=MappingProxyType(slots),
         responses=MappingProxyType(responses),
         actions=_merged_names([part.actions for part in parts], "action", report),
+        actions_with_domain=frozenset().union(*(part.actions_with_domain for part in parts)),
         intents=_merged_names([part.intents for part in parts], "intent", report),
         session=Session(**plain(session)),
+        forms=MappingProxyType({name: slots for part in parts for name, slots in part.forms.items()}),
         files=tuple(part.file for part in parts),
     )
 
@@ -201,7 +241,12 @@ def _merge(parts: list[DomainPart], report: Report) -> Domain:
 def _add_unique(into: dict[str, Any], more: Mapping[str, Any], kind: str, report: Report) -> None:
     for name, item in more.items():
         if name in into:
-            report.error(f"{kind} '{name}' is already defined in {into[name].location}.", item.location)
+            report.error(
+                f"{kind} '{name}' is already defined in {into[name].location}.",
+                item.location,
+                rule=f"duplicate-{kind}",
+                culprit=name,
+            )
         else:
             into[name] = item
 
@@ -210,7 +255,12 @@ def _merged_names(parts: list[tuple[tuple[str, Location | None], ...]], kind: st
     seen: dict[str, Location | None] = {}
     for name, location in (entry for part in parts for entry in part):
         if name in seen:
-            report.warning(f"{kind} '{name}' is listed twice; first in {seen[name]}.", location)
+            report.warning(
+                f"{kind} '{name}' is listed twice; first in {seen[name]}.",
+                location,
+                rule="duplicate-name",
+                culprit=name,
+            )
         else:
             seen[name] = location
     return tuple(seen)

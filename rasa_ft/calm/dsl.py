@@ -154,7 +154,7 @@ def _v1_plain(kind: type[Command]) -> Reader:
 # -- v2 and v3 ------------------------------------------------------------------------------------------------------
 
 _LEAD = r"^[\W\d]*"
-_V2_SET = re.compile(rf"{_LEAD}set slot [\"'`]?({_ID})[\"'`]? (.+?)\W*$")
+_V2_SET = re.compile(rf"{_LEAD}set slot [\"'`]?({_ID})[\"'`]? (.+)$")
 _V2_START = re.compile(rf"{_LEAD}start flow [\"'`]?({_ID})")
 _V2_CLARIFY = re.compile(rf"{_LEAD}disambiguate flows(?![\w-])(.*)$")
 _V2_PHRASES: dict[type[Command], str] = {
@@ -184,7 +184,15 @@ def _v2_writer(phrases: dict[type[Command], str]) -> Callable[[Command], str | N
 
 def _v2_set(line: str) -> Command | None:
     match = _V2_SET.search(line)
-    return SetSlot(match[1], clean_value(match[2])) if match else None
+    return SetSlot(match[1], clean_value(_without_last_symbols(match[2]))) if match else None
+
+
+def _without_last_symbols(text: str) -> str:
+    """``text`` up to its last letter, digit or underscore, but at least one character (a pattern would be quadratic)."""
+    end = len(text)
+    while end > 1 and not (text[end - 1].isalnum() or text[end - 1] == "_"):
+        end -= 1
+    return text[:end]
 
 
 def _v2_start(line: str) -> Command | None:

@@ -20,6 +20,21 @@ class Button:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """How a message came about that something outside may still word anew (`rasa_ft.calm.runtime.Rephraser`).
+
+    ``written``: the domain has such a response. ``id`` is the chosen variation's own; ``rephrase`` and
+    ``rephrase_prompt`` are its wishes; ``arguments`` are what the response was called with besides slots.
+    """
+
+    written: bool = True
+    id: str | None = None
+    rephrase: bool = False
+    rephrase_prompt: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Event:
     """``flow_id`` and ``step_id`` say which step made the event, where one did."""
 
@@ -29,16 +44,24 @@ class Event:
 
 @dataclass(frozen=True)
 class UserUttered(Event):
-    """A user message; ``commands`` are the final ones, after clean-up by the command processor."""
+    """A user message; ``commands`` are the final ones, after clean-up by the command processor.
+
+    ``time``: when it came, in seconds of the clock that the conversation goes by (`rasa_ft.calm.sessions`), if any.
+    """
 
     text: str
     commands: tuple[Command, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    time: float | None = None
 
 
 @dataclass(frozen=True)
 class BotUttered(Event):
-    """A bot message; ``utter_action`` is the response's name, ``source`` one of template, rephraser, action, search."""
+    """A bot message; ``utter_action`` is the response's name.
+
+    ``source`` is one of template, rephraser, server, action, search. ``draft`` is there only between an action and the
+    rephraser; it is no part of the event.
+    """
 
     text: str | None
     buttons: tuple[Button, ...] = ()
@@ -48,6 +71,10 @@ class BotUttered(Event):
     attachment: Any = None
     custom: Any = None
     quick_replies: tuple[Any, ...] = ()
+    elements: Any = None
+    # What a searched answer comes from: ``search_query`` and ``search_results`` (texts).
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    draft: Draft | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -114,4 +141,19 @@ class Restarted(Event):
 
 @dataclass(frozen=True)
 class AllSlotsReset(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class RoutingSessionEnded(Event):
+    """The next message belongs to whichever side of a coexistence assistant its router chooses."""
+
+
+@dataclass(frozen=True)
+class ConversationPaused(Event):
+    """From here on messages are only logged, until `ConversationResumed`; a person may have taken over."""
+
+
+@dataclass(frozen=True)
+class ConversationResumed(Event):
     pass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from rasa_ft.calm.actions import CORRECT, LISTEN, run_action
+from rasa_ft.calm.actions import CORRECT, LISTEN, executed, run_action
 from rasa_ft.calm.collecting import can_ask, collect_frame
+from rasa_ft.calm.copying import replace
 from rasa_ft.calm.events import ActionExecuted, ActionExecutionRejected, FlowCompleted, FlowStarted, SlotSet
-from rasa_ft.calm.flows.conditions import ConditionError, holds, is_template, render
+from rasa_ft.calm.flows.conditions import ConditionError, holds, render
 from rasa_ft.calm.flows.graph import resettable_slots
 from rasa_ft.calm.flows.model import (
     END,
@@ -23,15 +24,16 @@ from rasa_ft.calm.flows.model import (
     Step,
 )
 from rasa_ft.calm.interruptions import after_end
+from rasa_ft.calm.out_of_scope import OUT_OF_SCOPE
 from rasa_ft.calm.processor import cancel_flow
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, Runtime
+from rasa_ft.calm.runtime import ActionFailed, ActionRejected, OutOfScopeReached, Runtime
 from rasa_ft.calm.stack import HUMAN_HANDOFF, Frame, FrameKind, InternalErrorFrame, PatternFrame, UserFrame
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.templates import is_template
+from rasa_ft.calm.tracker import SESSION_START_ACTION, Tracker
 
 log = logging.getLogger(__name__)
 
-# Both limits end what would never end by itself.
-MAX_ACTIONS = 1000
+# Steps between two actions. Ends what would never end by itself.
 MAX_STEPS = 250
 _CORRECTION_FACTOR = 5
 
@@ -50,23 +52,32 @@ class _FlowFault(Exception):
 
 async def run_until_listening(tracker: Tracker, runtime: Runtime) -> Tracker:
     """Run flows and actions until `action_listen`, which is logged."""
-    limit, count = MAX_ACTIONS, 0
+    limit, count = runtime.max_actions, 0
     while count < limit and not tracker.ended:
         pause = _next_action(tracker, runtime)
         try:
-            tracker = await run_action(pause.action, pause.tracker, runtime)
+            tracker = await _perform(pause, runtime)
         except ActionRejected:
             return pause.tracker.apply(ActionExecutionRejected(pause.action), ActionExecuted(LISTEN))
+        except OutOfScopeReached as reached:
+            tracker = _out_of_scope(pause.tracker, str(reached), runtime)
         except ActionFailed as error:
             log.error("action %s failed: %s", pause.action, error)
             tracker = _failed(pause.tracker, runtime)
         if pause.action == LISTEN:
             return tracker
-        limit = MAX_ACTIONS * _CORRECTION_FACTOR if pause.action == CORRECT else limit
+        limit = runtime.max_actions * _CORRECTION_FACTOR if pause.action == CORRECT else limit
         count += 1
     if not tracker.ended:
         log.warning("the turn ends after %d actions", limit)
     return tracker.apply(ActionExecuted(LISTEN))
+
+
+async def _perform(pause: _Pause, runtime: Runtime) -> Tracker:
+    """Run the action. In the turn whose message began the session no further session starts."""
+    if pause.action == SESSION_START_ACTION and pause.tracker.messages_in_session == 1:
+        return executed(pause.action, pause.tracker)
+    return await run_action(pause.action, pause.tracker, runtime)
 
 
 def _next_action(tracker: Tracker, runtime: Runtime) -> _Pause:
@@ -96,6 +107,13 @@ def _failed(tracker: Tracker, runtime: Runtime) -> Tracker:
     return cancel_flow(tracker, tracker.stack, runtime).push(InternalErrorFrame())
 
 
+def _out_of_scope(tracker: Tracker, part: str, runtime: Runtime) -> Tracker:
+    """As `_failed`, with the cause in the pattern's frame, by which the turn can be told from a failure."""
+    log.warning("the conversation needs %s, which is not run", part)
+    error = InternalErrorFrame(error_type=OUT_OF_SCOPE, info={"part": part})
+    return cancel_flow(tracker, tracker.stack, runtime).push(error)
+
+
 # -- from step to step ----------------------------------------------------------------------------------------------
 
 
@@ -120,9 +138,11 @@ def advance(tracker: Tracker, runtime: Runtime) -> _Pause:
         if step_id == END:
             tracker = _ended(tracker, frame, flow, runtime)
             continue
-        step = flow.step(step_id)
-        if step is None:
-            raise _FlowFault(f"flow {flow.id} has no step {step_id}")
+        step = None if step_id is None else flow.step(step_id)
+        if step_id is None or step is None:
+            log.warning("flow %s has no step %s any more; it is taken off the stack", flow.id, frame.step_id)
+            tracker = tracker.with_stack(tracker.stack.pop())
+            continue
         tracker = tracker.with_stack(tracker.stack.update(replace(frame, step_id=step_id)))
         result = _run_step(step, tracker, flow, runtime)
         if isinstance(result, _Pause):
@@ -145,14 +165,15 @@ def _begun(tracker: Tracker, frame: Frame) -> Tracker:
     )
 
 
-def _successor(frame: Frame, flow: Flow, tracker: Tracker) -> str:
+def _successor(frame: Frame, flow: Flow, tracker: Tracker) -> str | None:
+    """The id of the step to go to; None: the frame stands on a step that does not exist."""
     if frame.step_id == START:
         return flow.steps[0].id
     if frame.step_id.startswith(NEXT_PREFIX):
         return frame.step_id.removeprefix(NEXT_PREFIX)
     step = flow.step(frame.step_id)
     if step is None:
-        raise _FlowFault(f"flow {flow.id} has no step {frame.step_id}")
+        return None
     if isinstance(step, LinkStep):
         return END
     document = tracker.document()
@@ -174,6 +195,9 @@ def _run_step(step: Step, tracker: Tracker, flow: Flow, runtime: Runtime) -> Tra
             return tracker.apply(*events)
         case LinkStep():
             return _link(step, tracker, flow)
+        case CallStep() if step.mcp_server is not None or step.flow not in runtime.flows:
+            kind = "the agent" if step.mcp_server is None else "the MCP tool"
+            return _out_of_scope(tracker, f"{kind} {step.flow}", runtime)
         case CallStep():
             called = UserFrame(step.flow, kind=FrameKind.CALL, parent_flow_id=flow.id, parent_step_id=step.id)
             return tracker.push(called)

@@ -24,7 +24,7 @@ from rasa_ft.calm.commands import (
 )
 from rasa_ft.calm.dsl import codec_for
 from rasa_ft.calm.flows.graph import collect_steps
-from rasa_ft.calm.offering import available_flows
+from rasa_ft.calm.offering import offered_flows
 from rasa_ft.calm.runtime import Runtime
 from rasa_ft.calm.slots import Slot
 from rasa_ft.calm.stack import UserFrame
@@ -38,13 +38,16 @@ Choice = tuple[str, tuple[str, ...] | None]
 _NUMBER = ("number",)
 
 
-def command_grammar(tracker: Tracker, runtime: Runtime, syntax: str) -> str:
+def command_grammar(tracker: Tracker, runtime: Runtime, syntax: str, retrieved: Sequence[str] | None = None) -> str:
     """The grammar for an answer to the next message, in command syntax ``syntax`` (v1, v2, v3).
+
+    Flows are those that the prompt lists (`rasa_ft.calm.offering.offered_flows`).
 
     An answer is lines of commands. A slot may be set if a flow under way collects it, if it is being asked, or after
     the start of a flow that collects it; after the starts of several flows, any slot that a flow collects.
     """
-    offered = tuple((flow_id, _of_flow(flow_id, runtime)) for flow_id in available_flows(tracker, runtime))
+    flows = offered_flows(tracker, runtime, retrieved)
+    offered = tuple((flow_id, _of_flow(flow_id, runtime)) for flow_id in flows)
     return _grammar(offered, tuple(_settable(tracker, runtime)), syntax)
 
 

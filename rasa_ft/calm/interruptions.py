@@ -26,6 +26,8 @@ from rasa_ft.calm.tracker import Tracker
 log = logging.getLogger(__name__)
 
 CHOICE_SLOT = "interrupted_flow_to_continue"
+# Before, the flow that was under way just asked its question again after an answer from documents.
+_OFFERS_AFTER_SEARCH = (3, 16)
 
 
 def listed(names: Sequence[str], last: str) -> str:
@@ -115,21 +117,23 @@ def _announce_completion(tracker: Tracker, ended: Frame, runtime: Runtime) -> Tr
     flow = runtime.flows.get(ended.flow_id)
     if tracker.stack or not ends_a_topic or flow is None or not flow.run_pattern_completed:
         return tracker
-    return tracker.push(CompletedFrame(previous_flow_name=flow.name))
+    return tracker.push(CompletedFrame(previous_flow_name=runtime.flow_name(flow.id, tracker)))
 
 
 def _offer_interrupted(tracker: Tracker, ended: Frame, runtime: Runtime) -> Tracker:
     """`pattern_continue_interrupted`: something was left unfinished before."""
     interrupts = isinstance(ended, UserFrame) and ended.kind is FrameKind.INTERRUPT
     waiting = [frame for frame in tracker.stack.user_frames if frame.is_root and not frame.is_ending]
-    if not waiting or not (interrupts or ended.flow_id == SEARCH):
+    searched = ended.flow_id == SEARCH and runtime.version >= _OFFERS_AFTER_SEARCH
+    if not waiting or not (interrupts or searched):
         return tracker
-    names = [runtime.flow_name(frame.flow_id) for frame in waiting]
+    names = [runtime.flow_name(frame.flow_id, tracker) for frame in waiting]
     offer = ContinueInterruptedFrame(
         interrupted_flow_names=tuple(names),
         interrupted_flow_ids=tuple(frame.flow_id for frame in waiting),
         interrupted_flow_options=listed(names, "and"),
         multiple_flows_interrupted=len(names) > 1,
+        previous_flow_name=names[-1],
     )
     top = tracker.stack.top
     if isinstance(top, UserFrame) and top.kind is FrameKind.LINK:  # a linked flow comes first

@@ -107,6 +107,12 @@ def _forced_raw_slot(tracker: Tracker, runtime: Runtime) -> str | None:
     return step.slot if slot is not None and slot.has_mapping("from_text") else None
 
 
+def intent_name(text: str) -> str | None:
+    """The intent that a message such as ``/book`` names, known or not; payloads that fill slots name none."""
+    match = None if text.startswith(PREFIX) else _INTENT.match(text)
+    return match[1] if match else None
+
+
 def _read_slash(text: str, runtime: Runtime) -> Reading:
     if text.startswith(PREFIX):
         commands = _set_slots(text, runtime)

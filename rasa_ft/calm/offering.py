@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rasa_ft.calm.flows.conditions import holds
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.calm.runtime import Runtime
@@ -13,11 +16,24 @@ def startable_flows(tracker: Tracker, runtime: Runtime) -> dict[str, Flow]:
     """User flows whose guard lets them start now, in the order of their files."""
     document = tracker.document()
     active = document["context"].get("flow_id")
+    lets_start = _Guards(document)
     return {
         flow.id: flow
-        for flow in runtime.flows.values()
-        if not flow.is_pattern and (flow.guard is None or flow.id == active or holds(flow.guard, document))
+        for flow in runtime.user_flows
+        if flow.guard is None or flow.id == active or lets_start[flow.guard]
     }
+
+
+class _Guards(dict[Any, bool]):
+    """Whether a guard holds now; many flows have the same one, which is evaluated once."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._document = document
+
+    def __missing__(self, guard: str | bool) -> bool:
+        self[guard] = holds(guard, self._document)
+        return self[guard]
 
 
 def active_flows(tracker: Tracker, runtime: Runtime) -> dict[str, Flow]:
@@ -28,7 +44,18 @@ def active_flows(tracker: Tracker, runtime: Runtime) -> dict[str, Flow]:
     return {flow.id: flow for flow in flows if flow is not None and not flow.is_pattern}
 
 
+def offered_flows(tracker: Tracker, runtime: Runtime, retrieved: Sequence[str] | None = None) -> dict[str, Flow]:
+    """What a prompt lists: `startable_flows`; with ``retrieved`` flow ids only those of them, in their order."""
+    startable = startable_flows(tracker, runtime)
+    if retrieved is None:
+        return startable
+    return {flow_id: startable[flow_id] for flow_id in retrieved if flow_id in startable}
+
+
 def available_flows(tracker: Tracker, runtime: Runtime) -> dict[str, Flow]:
-    """What a model may name this turn: `startable_flows` and `active_flows`."""
-    offered = startable_flows(tracker, runtime) | active_flows(tracker, runtime)
+    """What a model may name this turn, in the prompt or not: `startable_flows` and `active_flows`."""
+    startable = startable_flows(tracker, runtime)
+    offered = startable | active_flows(tracker, runtime)
+    if len(offered) == len(startable):
+        return startable
     return {flow.id: flow for flow in runtime.flows.values() if flow.id in offered}

@@ -75,10 +75,21 @@ _PATTERNS: dict[type[Command], str] = {
 def process(commands: Sequence[Command], tracker: Tracker, runtime: Runtime) -> Tracker:
     """Clean up ``commands``, write the result into the last user event, and execute it.
 
-    Slots and stack are changed and the events of the commands logged; no flow has run yet.
+    Slots and stack are changed and the events of the commands logged; no flow has run yet. If a flow under way was
+    changed since the last turn, that is all there is to handle.
     """
+    if _flows_changed(tracker, runtime):
+        commands = (HandleCodeChange(),)
     cleaned = clean_up(commands, tracker, runtime)
-    return execute(cleaned, commands, tracker.with_commands(cleaned), runtime)
+    return execute(cleaned, commands, replace(tracker, flows=runtime.flows).with_commands(cleaned), runtime)
+
+
+def _flows_changed(tracker: Tracker, runtime: Runtime) -> bool:
+    """Whether a flow on the stack is gone or says something else than when the conversation last ran."""
+    known = tracker.flows
+    if known is None or known is runtime.flows:
+        return False
+    return any(known.get(frame.flow_id) != runtime.flows.get(frame.flow_id) for frame in tracker.stack.frames)
 
 
 def execute(commands: Sequence[Command], given: Sequence[Command], tracker: Tracker, runtime: Runtime) -> Tracker:
@@ -100,7 +111,7 @@ def execute(commands: Sequence[Command], given: Sequence[Command], tracker: Trac
 def _in_order(commands: Sequence[Command], stack: Stack) -> list[Command]:
     """Without an active flow the (last) `StartFlow` goes to the end, so that it is executed before its slots."""
     starts = [index for index, command in enumerate(commands) if isinstance(command, StartFlow)]
-    if not starts or stack.top_caller_frame is not None:
+    if not starts or _top_own_frame(stack) is not None:
         return list(commands)
     last = starts[-1]
     return [*commands[:last], *commands[last + 1 :], commands[last]]
@@ -179,13 +190,13 @@ def cancel_flow(tracker: Tracker, before: Stack, runtime: Runtime) -> Tracker:
     if frame is None:
         return tracker
     cancelled = tuple(item.frame_id for item in before.from_frame(frame))
-    pattern = CancelFrame(canceled_name=runtime.flow_name(frame.flow_id), canceled_frames=cancelled)
+    pattern = CancelFrame(canceled_name=runtime.flow_name(frame.flow_id, tracker), canceled_frames=cancelled)
     return tracker.push(pattern).apply(FlowCancelled(flow_id=frame.flow_id, step_id=frame.step_id))
 
 
 def _clarify(command: Clarify, tracker: Tracker, runtime: Runtime) -> Tracker:
     known = tuple(flow_id for flow_id in command.options if flow_id in runtime.flows)
-    names = tuple(runtime.flow_name(flow_id) for flow_id in known)
+    names = tuple(runtime.flow_name(flow_id, tracker) for flow_id in known)
     return without_completed(tracker).push(ClarificationFrame(names=names, clarification_ids=known))
 
 

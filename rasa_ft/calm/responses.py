@@ -10,16 +10,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Template, TemplateSyntaxError
-from jinja2.sandbox import SandboxedEnvironment
-
 from rasa_ft.calm.events import BotUttered, Button
-from rasa_ft.calm.flows.conditions import TEMPLATE_ERRORS, holds
+from rasa_ft.calm.flows.conditions import holds
+from rasa_ft.calm.templates import TemplateFailure, fill
 from rasa_ft.errors import Location
 
 log = logging.getLogger(__name__)
 _formatter = string.Formatter()
-_templates = SandboxedEnvironment(autoescape=False)
 
 
 @dataclass(frozen=True)
@@ -93,25 +90,43 @@ class Scope:
     def language(self) -> str | None:
         return self.slots.get("language")
 
+    def placeholder(self, name: str) -> Any:
+        """
+        Raises:
+            KeyError: nothing has this name.
+        """
+        for values in (self.arguments, self.slots, {"context": self.context}):
+            if name in values:
+                return values[name]
+        return self.context[name]
+
 
 def render_response(
     responses: Mapping[str, Response], name: str, scope: Scope, *, channel: str, rng: random.Random
 ) -> BotUttered | None:
-    """What response ``name`` says now: `select_variation`, then `render_variation`.
+    """What response ``name`` says now: `choose_variation`, then `render_variation`."""
+    variation = choose_variation(responses, name, scope, channel=channel, rng=rng)
+    return render_variation(name, variation, scope) if variation else None
 
-    If no variation applies, the text of ``utter_internal_error_rasa`` is said, as in CALM. None: there is no such
-    response, and nothing is said.
+
+def choose_variation(
+    responses: Mapping[str, Response], name: str, scope: Scope, *, channel: str, rng: random.Random
+) -> Variation | None:
+    """The variation of response ``name`` to say now (`select_variation`).
+
+    If none applies, the text of ``utter_internal_error_rasa`` is said, as in CALM. None: there is no such response, and
+    nothing is said.
     """
     if name not in responses:
         log.warning("response %s does not exist; nothing is said", name)
         return None
     variation = select_variation(responses[name], scope, channel=channel, rng=rng)
     if variation is not None:
-        return render_variation(name, variation, scope)
+        return variation
     log.error("no variation of response %s applies", name)
     fallback = responses.get("utter_internal_error_rasa")
     spare = select_variation(fallback, scope, channel=channel, rng=rng) if fallback else None
-    return render_variation(name, Variation(text=spare.text), scope) if spare else None
+    return Variation(text=spare.text, translation=spare.translation) if spare else None
 
 
 def select_variation(response: Response, scope: Scope, *, channel: str, rng: random.Random) -> Variation | None:
@@ -152,6 +167,7 @@ def render_variation(name: str, variation: Variation, scope: Scope) -> BotUttere
         attachment=fill(variation.attachment),
         custom=fill(variation.custom),
         quick_replies=tuple(fill(list(variation.quick_replies))),
+        elements=fill(variation.elements),
     )
 
 
@@ -179,44 +195,33 @@ def fill_placeholders(text: str, scope: Scope) -> str:
     All or nothing, as in CALM: with one unknown name, a dotted or formatted one, or other braces (JSON) in it, the
     text stays as it is.
     """
-    values = {**scope.context, "context": scope.context, **scope.slots, **scope.arguments}
     try:
-        pieces = list(_formatter.parse(text))
-        return "".join(literal + _value(name, spec, conversion, values) for literal, name, spec, conversion in pieces)
+        return "".join(literal + _value(name, spec, conversion, scope) for literal, name, spec, conversion in _pieces(text))
     except (KeyError, ValueError) as error:
         log.warning("the text %r is said unfilled: %s", text, error)
         return text
 
 
-def _value(name: str | None, spec: str | None, conversion: str | None, values: Mapping[str, Any]) -> str:
+@lru_cache(maxsize=4096)
+def _pieces(text: str) -> tuple[tuple[str, str | None, str | None, str | None], ...]:
+    return tuple(_formatter.parse(text))
+
+
+def _value(name: str | None, spec: str | None, conversion: str | None, scope: Scope) -> str:
     if name is None:
         return ""
     if spec or conversion:
         raise ValueError(f"'{name}' has a format")
-    return str(values[name])
+    return str(scope.placeholder(name))
 
 
 def fill_jinja(text: str, scope: Scope) -> str:
     """Render ``text`` with slots and arguments as variables and ``context``; a text that fails stays as it is."""
     try:
-        return _template(text).render({**scope.slots, "context": scope.context, **scope.arguments})
-    except TEMPLATE_ERRORS as error:
+        return fill(text, {**scope.slots, "context": scope.context, **scope.arguments})
+    except TemplateFailure as error:
         log.warning("the text %r is said unfilled: %s", text, error)
         return text
-
-
-def template_syntax_error(text: str) -> str | None:
-    """Why ``text`` cannot be parsed as a jinja template, if it cannot; filters need not be known."""
-    try:
-        _templates.parse(text)
-    except TemplateSyntaxError as error:
-        return f"line {error.lineno}: {error.message}"
-    return None
-
-
-@lru_cache(maxsize=1024)
-def _template(text: str) -> Template:
-    return _templates.from_string(text)
 
 
 def placeholders(text: str) -> tuple[str, ...]:

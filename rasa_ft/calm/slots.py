@@ -60,7 +60,8 @@ class SlotValidation:
 class Slot:
     """``values`` are the categories (categorical only); the bounds count only if both are set (float only).
 
-    ``builtin`` slots belong to the runtime, not to the assistant.
+    ``builtin`` slots belong to the runtime, not to the assistant. ``shared`` ones keep their values when the
+    conversation may change to the other side of a coexistence assistant.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Slot:
     mappings: tuple[SlotMapping, ...] = (FROM_LLM,)
     validation: SlotValidation | None = None
     builtin: bool = False
+    shared: bool = False
     location: Location | None = field(default=None, compare=False)
 
     @property
@@ -109,6 +111,16 @@ def coerce(slot: Slot, value: Any) -> Any:
             return value
 
 
+def stored(slot: Slot | None, value: Any) -> Any:
+    """What ``slot`` holds after an event with ``value``, whoever made it.
+
+    Lists hold lists, categorical slots the domain's spelling; other types hold any value as it came.
+    """
+    if slot is None or slot.type not in ("list", "categorical"):
+        return value
+    return coerce(slot, value)
+
+
 def is_valid(slot: Slot, value: Any) -> bool:
     """Whether ``value`` is a value of the slot's type, once coerced. None, which means unset, always is."""
     if value is None:
@@ -118,7 +130,7 @@ def is_valid(slot: Slot, value: Any) -> bool:
         case "bool":
             return isinstance(coerced, bool)
         case "float":
-            return isinstance(coerced, float) and _within_bounds(slot, coerced)
+            return isinstance(coerced, float) and math.isfinite(coerced) and _within_bounds(slot, coerced)
         case "categorical":
             return coerced in slot.values
         case _:

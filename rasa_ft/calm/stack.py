@@ -6,10 +6,13 @@ Frames and stacks are immutable: every change gives a new stack that shares its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
+from rasa_ft.calm.copying import replace
 from rasa_ft.calm.flows.model import END, NEXT_PREFIX, START, Rejection
 
 AT_END = f"{NEXT_PREFIX}{END}"
@@ -146,11 +149,14 @@ class CompletedFrame(PatternFrame):
 
 @dataclass(frozen=True)
 class ContinueInterruptedFrame(PatternFrame):
+    """``previous_flow_name``: the flow that goes on by itself when the pattern asks nothing, as older ones do."""
+
     flow_id: str = CONTINUE_INTERRUPTED
     interrupted_flow_names: tuple[str, ...] = ()
     interrupted_flow_ids: tuple[str, ...] = ()
     interrupted_flow_options: str = ""
     multiple_flows_interrupted: bool = False
+    previous_flow_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -274,8 +280,15 @@ class Stack:
             return frame.collect
         return frame.validate if frame else None
 
-    def context(self) -> dict[str, Any]:
+    def context(self) -> Mapping[str, Any]:
         """The top frame as a document; a question's is that of the flow that asks it, with the question's fields."""
+        return self._context
+
+    @cached_property
+    def _context(self) -> Mapping[str, Any]:
+        return MappingProxyType(self._context_document())
+
+    def _context_document(self) -> dict[str, Any]:
         if not self.frames:
             return {}
         document = self.frames[-1].document()

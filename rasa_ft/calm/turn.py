@@ -7,20 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rasa_ft.calm.actions import LISTEN, run_action
-from rasa_ft.calm.commands import Command
+from rasa_ft.calm.commands import Command, Restart, UserSilence
+from rasa_ft.calm.domain import ROUTING_SLOT
 from rasa_ft.calm.events import ActionExecuted, SessionStarted, SlotSet, UserUttered
 from rasa_ft.calm.executor import run_until_listening
+from rasa_ft.calm.out_of_scope import ROUTERS
 from rasa_ft.calm.processor import process
 from rasa_ft.calm.runtime import ActionFailed, ActionRejected, Runtime
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.tracker import DEFAULT_SENDER, SESSION_START_ACTION, Tracker
 
 log = logging.getLogger(__name__)
 
+# How often in a row the user has said nothing; anything that is said ends the row.
+_SILENCES = "consecutive_silence_timeouts"
 
-def begin(runtime: Runtime, fixtures: Sequence[tuple[str, Any]] = ()) -> Tracker:
+
+def begin(runtime: Runtime, fixtures: Sequence[tuple[str, Any]] = (), sender_id: str = DEFAULT_SENDER) -> Tracker:
     """A conversation whose session has just started, with slots set beforehand."""
-    tracker = Tracker.new(runtime.domain.initial_slots())
-    tracker = tracker.apply(ActionExecuted("action_session_start"), SessionStarted(), ActionExecuted(LISTEN))
+    tracker = Tracker.new(runtime.domain.initial_slots(), runtime.domain.slots, sender_id)
+    tracker = tracker.apply(ActionExecuted(SESSION_START_ACTION), SessionStarted(), ActionExecuted(LISTEN))
+    return with_fixtures(tracker, fixtures)
+
+
+def with_fixtures(tracker: Tracker, fixtures: Sequence[tuple[str, Any]]) -> Tracker:
+    """With slots set as a test wants them."""
     return tracker.apply(*(SlotSet(slot, value, "fixture") for slot, value in fixtures))
 
 
@@ -30,23 +40,34 @@ async def take_turn(
     commands: Sequence[Command],
     runtime: Runtime,
     metadata: Mapping[str, Any] | None = None,
+    time: float | None = None,
 ) -> Tracker:
     """The conversation after the user said ``text``, which was understood as ``commands``.
 
-    A conversation that has ended only keeps the message.
+    A conversation that has ended only keeps the message, and so does a paused one, unless it is restarted.
+
+    Args:
+        time: when the message came (`rasa_ft.calm.sessions`).
     """
-    tracker = tracker.apply(UserUttered(text, tuple(commands), dict(metadata or {})))
-    if tracker.ended:
+    if not tracker.ended and UserSilence() not in commands and tracker.slots.get(_SILENCES):
+        tracker = tracker.apply(SlotSet(_SILENCES, 0.0))
+    tracker = tracker.apply(UserUttered(text, tuple(commands), dict(metadata or {}), time))
+    if tracker.ended or (tracker.paused and Restart() not in commands):
         return tracker
-    tracker = await _run_every_turn_actions(tracker, runtime)
+    tracker = await _run_every_turn_actions(_routed(tracker, runtime), runtime)
     return await run_until_listening(process(commands, tracker, runtime), runtime)
+
+
+def _routed(tracker: Tracker, runtime: Runtime) -> Tracker:
+    """As a router leaves it that sends every message to the flows; it is not run (`rasa_ft.calm.out_of_scope`)."""
+    if ROUTERS.isdisjoint(runtime.ignored) or tracker.slots.get(ROUTING_SLOT) is not None:
+        return tracker
+    return tracker.apply(SlotSet(ROUTING_SLOT, True))
 
 
 async def _run_every_turn_actions(tracker: Tracker, runtime: Runtime) -> Tracker:
     """Controlled slots may name an action that fills them anew at every message."""
-    mappings = (mapping for slot in runtime.domain.slots.values() for mapping in slot.mappings)
-    actions = dict.fromkeys(mapping.run_action_every_turn for mapping in mappings if mapping.run_action_every_turn)
-    for action in actions:
+    for action in runtime.domain.every_turn_actions:
         try:
             tracker = await run_action(action, tracker, runtime)
         except (ActionFailed, ActionRejected) as error:

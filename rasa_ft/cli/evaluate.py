@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from rasa_ft.cli.project import project_option
+
 # Not imported from rasa_ft.evaluation: showing --help must not wait for it.
 _TRAIN_GATE, _VALIDATION_GATE = 0.95, 0.80
 
@@ -19,7 +21,7 @@ _TRAIN_GATE, _VALIDATION_GATE = 0.95, 0.80
 @click.option(
     "--data", type=click.Path(path_type=Path), default="output", show_default=True, help="What prepare-data wrote."
 )
-@click.option("--project", type=click.Path(path_type=Path), help="The assistant's folder; found by default.")
+@project_option
 @click.option("--endpoints", type=click.Path(path_type=Path), help="Another file than the project's endpoints.yml.")
 @click.option("--out", type=click.Path(path_type=Path), default="evaluation", show_default=True, help="Where to write.")
 @click.option("--train-gate", default=_TRAIN_GATE, show_default=True, help="Share of training conversations to pass.")

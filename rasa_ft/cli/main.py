@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import rasa_ft
+from rasa_ft.cli.terminal import visible
 from rasa_ft.errors import RasaFtError
 
 
@@ -63,7 +64,7 @@ llm = click.Group("llm", help="Language models of your own.", commands={"finetun
 data = LazyGroup(
     "data",
     help="The assistant's files.",
-    lazy={"validate": ("rasa_ft.cli.assistant:validate", "check domain, flows, config and endpoints")},
+    lazy={"validate": ("rasa_ft.cli.validate:validate", "check domain, flows, config and endpoints")},
 )
 plugin = LazyGroup(
     "plugin",
@@ -91,8 +92,8 @@ class Root(LazyGroup):
     lazy={
         "test": ("rasa_ft.cli.test:test", "run E2E tests on the assistant, with a coverage report"),
         "llm": ("", "fine-tune, serve and evaluate a model of your own"),
-        "train": ("rasa_ft.cli.assistant:train", "check that the assistant is ready to run"),
-        "shell": ("rasa_ft.cli.assistant:shell", "talk to the assistant in the terminal"),
+        "train": ("rasa_ft.cli.train_assistant:train", "check the assistant and pack it into a model archive"),
+        "shell": ("rasa_ft.cli.shell:shell", "talk to the assistant in the terminal"),
         "data": ("", "check the assistant's files"),
         "plugin": ("", "make plain `rasa …` work in this environment"),
     },
@@ -115,7 +116,8 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         # Accepted anywhere, as with rasa.
-        result = cli.main([word for word in arguments if word != "--debug"], standalone_mode=False)
+        words = [word for word in arguments if word != "--debug"]
+        result = cli.main(words, standalone_mode=False, obj={"debug": debug})
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -132,13 +134,14 @@ def run(arguments: list[str]) -> int:
     except RasaFtError as error:
         if debug:
             raise
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {visible(error)}", err=True)
         return error.exit_code
     except Exception as error:
         if debug:
             raise
         click.echo(
-            f"Error: {type(error).__name__}: {error}\n  A bug in rasa_ft: run again with --debug and report it.",
+            f"Error: {type(error).__name__}: {visible(error)}\n"
+            "  A bug in rasa_ft: run again with --debug and report it.",
             err=True,
         )
         return 1

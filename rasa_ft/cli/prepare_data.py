@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rasa_ft.cli.project import model_option, project_option
+
 if TYPE_CHECKING:
     from rasa_ft.recipe.summary import Summary
 
@@ -40,7 +42,8 @@ _STAGES = {
 @click.option("--transplants", type=click.IntRange(0), help="Interruptions per training conversation.")
 @click.option("--student-prompt", type=click.Path(path_type=Path), help="Prompt template of the model to be tuned.")
 @click.option("--endpoints", type=click.Path(path_type=Path), help="Default: the project's endpoints.yml.")
-@click.option("--project", type=click.Path(path_type=Path), help="The assistant's folder; found from PATH by default.")
+@project_option
+@model_option
 @click.option(
     "--settings", "settings_file", type=click.Path(path_type=Path), help="Default: finetune_data.yml, if any."
 )
@@ -56,6 +59,7 @@ def prepare_data(
     rephrase_config: Path | None,
     endpoints: Path | None,
     project: Path | None,
+    model: Path | None,
     settings_file: Path | None,
     max_calls: int | None,
     max_cost: float | None,
@@ -73,7 +77,7 @@ def prepare_data(
     from rasa_ft.llm.budget import Budget
     from rasa_ft.recipe.project import prepare_project, settings_for
 
-    project = find_project(path, project)
+    project = find_project(path, project, model)
     settings = settings_for(project, settings_file, **given)
     limited = max_calls is not None or max_cost is not None
     with progress_bars() as progress:

@@ -1,25 +1,77 @@
-"""Which assistant a command is about, when nobody said."""
+"""Which assistant a command is about: a project's folder, an archive, or what is nearest when nobody said."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import click
 
 CONFIG = "config.yml"
 
 
-def find_project(path: str | Path, project: Path | None = None) -> Path:
-    """The assistant's folder: ``project`` if given, else the nearest one from ``path`` upwards with a config.yml.
+def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--project``; the command hands it to `find_project`."""
+    return click.option(
+        "--project",
+        type=click.Path(path_type=Path),
+        help="The assistant: its folder, or an archive.  [default: the nearest folder with a config.yml]",
+    )(command)
 
-    A coverage folder made by ``rasa test e2e`` remembers the assistant that it was made with. Failing all that, the
-    working folder.
+
+def model_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``-m``/``--model``; the command hands it to `find_project`."""
+    return click.option(
+        "-m",
+        "--model",
+        type=click.Path(path_type=Path),
+        help="An archive made by `rasa train`, or a folder of them: the newest.  [default: the project's files]",
+    )(command)
+
+
+def find_project(path: str | Path, project: Path | None = None, model: Path | None = None) -> Path:
+    """The assistant's folder: ``project`` or ``model``, else the nearest one from ``path`` upwards with a config.yml.
+
+    Either may be an archive, which is unpacked into the user's cache; ``model`` may be a folder of archives, of which
+    the newest is taken. A coverage folder made by ``rasa test e2e`` remembers the assistant that it was made with.
+    Failing all that, the working folder.
+
+    Raises:
+        DataError: an archive is damaged or not one of ours.
+        UsageError: both ``project`` and ``model`` are given.
     """
+    if project is not None and model is not None:
+        from rasa_ft.errors import UsageError
+
+        raise UsageError("--project and --model both name the assistant.", hint="Give one of them.")
     if project is not None:
-        return project
+        return _unpacked(project) if project.is_file() else project
+    if model is not None:
+        return _of_model(model)
     start = Path(str(path).partition("::")[0])
     folders = (start, *start.parents)
     found = next((folder for folder in folders if (folder / CONFIG).is_file()), None)
     return found or _remembered(start) or _above_working_folder(start) or Path()
+
+
+def _of_model(place: Path) -> Path:
+    from rasa_ft.engine.archive import newest_archive
+
+    if not place.is_dir():
+        return _unpacked(place)
+    if (place / CONFIG).is_file():
+        return place
+    newest = newest_archive(place)
+    click.echo(f"Using {newest}", err=True)
+    return _unpacked(newest)
+
+
+def _unpacked(archive: Path) -> Path:
+    from rasa_ft.engine.archive import open_archive
+
+    return open_archive(archive)
 
 
 def _remembered(path: Path) -> Path | None:

@@ -11,7 +11,7 @@ import click
 
 
 @click.command("run")
-@click.argument("project", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@click.argument("project", type=click.Path(path_type=Path), default=Path())
 @click.option("--tests", type=click.Path(path_type=Path), help="E2E tests.  [default: e2e_tests in the project]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("rasa_ft_run"), show_default=True)
 @click.option("--recipe", type=click.Path(path_type=Path), help="Training recipe.  [default: SmolLM2-135M]")
@@ -27,13 +27,15 @@ def run(
     seed: int,
     skip_base: bool,
 ) -> None:
-    """Test, prepare data, train, serve and evaluate, for the assistant in PROJECT.
+    """Test, prepare data, train, serve and evaluate, for the assistant in PROJECT (its folder, or an archive).
 
     Each stage is a command of its own, shown as it is run, and can be repeated by itself. What is unchanged is not
     done again. Exit code 3 if the tuned model misses a gate.
     """
     from rasa_ft.cli import evaluate, prepare_data, test, train
 
+    if tests is None and project.is_file():
+        raise click.UsageError(f"{project} is an archive, which holds no tests: name them with --tests.")
     coverage, data, model = out / "coverage", out / "data", out / "model"
     settings = [f"training.seed={seed}", *overrides]
     began = time.monotonic()

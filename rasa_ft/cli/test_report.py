@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from rasa_ft.cli.terminal import visible
 from rasa_ft.e2e.coverage import FLOW_TARGET, TOTAL_TARGET, CoverageReport, SuiteCoverage, as_json
 from rasa_ft.e2e.results import case_result
 from rasa_ft.e2e.runner import CaseResult, Failure, SuiteResult, assertion_counts
@@ -29,6 +30,7 @@ def print_json(result: SuiteResult, measured: SuiteCoverage | None, project: Pat
         "passed": counts["passed"],
         "failed": counts["failed"],
         "errors": counts["error"],
+        "skipped": counts["skipped"],
         "not_run": result.not_run,
         "seconds": round(result.seconds, 3),
         "results": [{**case_result(found), "status": found.status} for found in result.results],
@@ -51,10 +53,11 @@ def print_report(result: SuiteResult, measured: SuiteCoverage | None, project: P
         console.print(_assertion_table(counts))
     if measured is not None:
         _print_coverage(console, measured)
+    _print_skipped(console, result.with_status("skipped"))
     for found in result.results:
-        if not found.passed:
+        if found.status in ("failed", "error"):
             console.print(
-                f"{'FAILED' if found.status == 'failed' else 'ERROR '} {escape(found.case.id)}", soft_wrap=True
+                f"{'FAILED' if found.status == 'failed' else 'ERROR '} {escape(visible(found.case.id))}", soft_wrap=True
             )
     console.print(_summary(result))
 
@@ -63,10 +66,10 @@ def _print_failure(console: Console, found: CaseResult) -> None:
     failure = found.failure
     if failure is None:
         return
-    console.rule(f"[bold]{escape(found.case.name)}", align="left", style="red")
-    console.print(Text(f"{failure.location}: {failure.message}"), soft_wrap=True)
+    console.rule(f"[bold]{escape(visible(found.case.name))}", align="left", style="red")
+    console.print(Text(visible(f"{failure.location}: {failure.message}")), soft_wrap=True)
     for line in failure.diff:
-        console.print(Text(f"  {line}", style=_DIFF_STYLES.get(line[:1], "")), soft_wrap=True)
+        console.print(Text(visible(f"  {line}"), style=_DIFF_STYLES.get(line[:1], "")), soft_wrap=True)
     console.print()
 
 
@@ -80,13 +83,19 @@ def _print_errors(console: Console, errors: tuple[CaseResult, ...]) -> None:
         number = f"{len(failures)} cases" if len(failures) > 1 else "1 case"
         places = ", ".join(str(failure.location) for failure in failures[:_SHOWN_ERRORS])
         more = f" and {len(failures) - _SHOWN_ERRORS} more" if len(failures) > _SHOWN_ERRORS else ""
-        console.print(Text(f"{number} could not be judged: {message}", style="yellow"), soft_wrap=True)
+        console.print(Text(visible(f"{number} could not be judged: {message}"), style="yellow"), soft_wrap=True)
         console.print(Text(f"  at {places}{more}\n"), soft_wrap=True)
+
+
+def _print_skipped(console: Console, skipped: tuple[CaseResult, ...]) -> None:
+    for found in skipped:
+        console.print(Text(visible(f"SKIPPED {found.case.id}"), style="yellow"), soft_wrap=True)
+        console.print(Text(visible(f"  {found.skipped}")), soft_wrap=True)
 
 
 def _files_table(result: SuiteResult) -> Table:
     table = Table("tests", title="E2E tests", title_justify="left")
-    for column in ("passed", "failed", "errors", "user turns"):
+    for column in ("passed", "failed", "errors", "skipped", "user turns"):
         table.add_column(column, justify="right")
     by_file: defaultdict[str, list[CaseResult]] = defaultdict(list)
     for found in result.results:
@@ -104,7 +113,7 @@ def _counts(results: list[CaseResult] | tuple[CaseResult, ...]) -> list[str]:
     turns = sum(len(found.turns) for found in results)
     failed = f"[red]{counts['failed']}" if counts["failed"] else "0"
     errors = f"[yellow]{counts['error']}" if counts["error"] else "0"
-    return [str(counts["passed"]), failed, errors, str(turns)]
+    return [str(counts["passed"]), failed, errors, str(counts["skipped"]), str(turns)]
 
 
 def _assertion_table(counts: dict[str, tuple[int, int]]) -> Table:
@@ -156,6 +165,8 @@ def _summary(result: SuiteResult) -> Text:
     parts = [f"{counts['failed']} failed", f"{counts['passed']} passed"]
     if counts["error"]:
         parts.insert(1, f"{counts['error']} could not be judged")
+    if counts["skipped"]:
+        parts.append(f"{counts['skipped']} skipped")
     if result.not_run:
         parts.append(f"{result.not_run} not run")
     style = "bold green" if result.all_passed else "bold red"

@@ -52,7 +52,7 @@ class Assertion(ABC):
 
 @dataclass(frozen=True)
 class UnsupportedAssertion(Assertion):
-    """Known to the format, but judged by a language model or made for another engine; refused before the run."""
+    """Known to the format, but judged by a language model or made for another engine; its case is skipped."""
 
     name: str = ""
     reason: str = ""

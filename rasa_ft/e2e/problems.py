@@ -71,8 +71,8 @@ class Problems:
     def only_pair(self, parent: Any, key: Any, what: str) -> tuple[str, Mapping[str, Any]] | None:
         """The key and the mapping of an entry of the form ``- name: value``."""
         value = parent[key]
-        if isinstance(value, Mapping) and len(value) == 1:
-            return str(next(iter(value))), value
+        if isinstance(value, Mapping) and len(value) == 1 and isinstance(name := next(iter(value)), str):
+            return name, value
         self.add(f"{what} must be one `name: value` pair, not {kind(value)}.", parent, key)
         return None
 

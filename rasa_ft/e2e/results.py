@@ -52,7 +52,7 @@ def _write_histogram(out: Path, status: str, cases: int, counts: Mapping[str, in
 
 
 def write_cases_by_status(out: Path, result: SuiteResult) -> None:
-    """``passed.yml``, ``failed.yml`` and ``errored.yml``, each only if there is such a case."""
+    """``passed.yml``, ``failed.yml`` and ``errored.yml``, each only if there is such a case; skipped ones in none."""
     files: dict[str, Status] = {"passed.yml": "passed", "failed.yml": "failed", "errored.yml": "error"}
     for name, status in files.items():
         cases = [found.case for found in result.with_status(status)]
@@ -116,7 +116,7 @@ def _histogram_png(title: str, counts: Mapping[str, int], color: str) -> bytes:
 def write_results(path: Path, result: SuiteResult) -> tuple[Path, Path]:
     """Write ``<stem>_passed.yml`` and ``<stem>_failed.yml`` beside ``path`` (in it as ``e2e_results_…``, for a folder).
 
-    Cases that could not be judged stand among the failed ones with ``error: true``.
+    Cases that could not be judged stand among the failed ones with ``error: true``; skipped ones in neither file.
 
     Returns:
         Both paths.
@@ -124,7 +124,7 @@ def write_results(path: Path, result: SuiteResult) -> tuple[Path, Path]:
     folder, stem = (path, "e2e_results") if path.is_dir() or not path.suffix else (path.parent, path.stem)
     passed, failed = folder / f"{stem}_passed.yml", folder / f"{stem}_failed.yml"
     write_text(passed, _results_yaml([found for found in result.results if found.passed]))
-    write_text(failed, _results_yaml([found for found in result.results if not found.passed]))
+    write_text(failed, _results_yaml([found for found in result.results if found.status in ("failed", "error")]))
     return passed, failed
 
 
@@ -139,6 +139,8 @@ def case_result(result: CaseResult) -> dict[str, Any]:
         "pass_status": result.passed,
         "expected_steps": [step_as_yaml(step) for step in result.case.steps],
     }
+    if result.skipped is not None:
+        found["skipped"] = result.skipped
     failure = result.failure
     if failure is None:
         return found

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rasa_ft.calm.events import Event
+from rasa_ft.calm.nlu_side import NluSide
 from rasa_ft.e2e import transcript
-from rasa_ft.e2e.assertions import Assertion, UnsupportedAssertion, check_assertions
+from rasa_ft.e2e.assertions import Assertion, check_assertions
 from rasa_ft.e2e.matching import Exchange, exchanges, is_met
 from rasa_ft.e2e.model import Suite, TestCase
+from rasa_ft.e2e.scope import reason_to_excuse, reason_to_skip
 from rasa_ft.engine.base import Conversation, Engine, Setup, Turn
-from rasa_ft.errors import DataError, Location, RasaFtError
+from rasa_ft.errors import Location, RasaFtError
 
-Status = Literal["passed", "failed", "error"]
+Status = Literal["passed", "failed", "error", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Failure:
 class CaseResult:
     """``error``: the case could not be judged (a model call failed, the engine broke); it says nothing about the bot.
 
-    ``turns`` are those played, ``start_events`` what happened before the first message.
+    ``turns`` are those played, ``start_events`` what happened before the first message. ``skipped`` is why the case was
+    not judged at all: it needs a part of the assistant that is not run.
     """
 
     case: TestCase
@@ -46,6 +49,7 @@ class CaseResult:
     failure: Failure | None = None
     turns: tuple[Turn, ...] = ()
     start_events: tuple[Event, ...] = ()
+    skipped: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -70,7 +74,8 @@ class SuiteResult:
 
     @property
     def all_passed(self) -> bool:
-        return bool(self.results) and all(result.passed for result in self.results)
+        """Whether nothing went wrong: skipped cases count neither way, and there is at least one case."""
+        return bool(self.results) and all(result.status in ("passed", "skipped") for result in self.results)
 
 
 OnProgress = Callable[[CaseResult], None]
@@ -89,12 +94,8 @@ async def run_suite(
     Args:
         on_progress: called with each result as it comes, in no particular order.
         fail_fast: the result ends with the first case, in the suite's order, that did not pass; the same at any
-            concurrency.
-
-    Raises:
-        DataError: a case uses an assertion that cannot be judged here; nothing was run.
+            concurrency. A skipped case does not end it.
     """
-    check_runnable(suite)
     started = time.perf_counter()
     results: dict[int, CaseResult] = {}
     queue = iter(enumerate(suite.cases))
@@ -107,7 +108,7 @@ async def run_suite(
                 return
             result = await run_case(engine, case, suite.setup(case))
             results[index] = result
-            if fail_fast and not result.passed:
+            if fail_fast and result.status in ("failed", "error"):
                 stop_after = min(stop_after, index)
             if on_progress is not None:
                 on_progress(result)
@@ -122,34 +123,29 @@ async def run_suite(
     return SuiteResult(kept, time.perf_counter() - started, len(suite.cases) - len(kept))
 
 
-def check_runnable(suite: Suite) -> None:
-    """Refuse assertions that this runner cannot judge, all of them at once.
-
-    Raises:
-        DataError: naming file and line of each.
-    """
-    errors = [
-        DataError(assertion.reason, location=assertion.location)
-        for case in suite.cases
-        for step in case.user_steps
-        for assertion in step.assertions
-        if isinstance(assertion, UnsupportedAssertion)
-    ]
-    if errors:
-        raise DataError.collected(errors)
-
-
 async def run_case(engine: Engine, case: TestCase, setup: Setup) -> CaseResult:
-    """Play one case until it ends or an expectation fails. Whatever the engine raises makes this case an error."""
+    """Play one case until it ends, an expectation fails, or a part is needed that is not run.
+
+    Whatever the engine raises makes this case an error.
+    """
+    reason = reason_to_skip(case, engine.nlu_side)
+    if reason is not None:
+        return CaseResult(case, "skipped", skipped=reason)
     turns: list[Turn] = []
     start: tuple[Event, ...] = ()
     try:
         conversation = await engine.start(setup)
         start = conversation.events
-        failure = await _play(conversation, case, start, turns)
+        failure = await _play(conversation, case, start, turns, engine.nlu_side)
+    except _OutOfScope as reached:
+        return CaseResult(case, "skipped", None, tuple(turns), start, str(reached))
     except Exception as error:  # one broken case must not take the others with it
         return CaseResult(case, "error", _error(case, turns, error), tuple(turns), start)
     return CaseResult(case, "failed" if failure else "passed", failure, tuple(turns), start)
+
+
+class _OutOfScope(Exception):
+    """The case needs a part that is not run; ``str`` says which and where."""
 
 
 class _ModelCallFailed(Exception):
@@ -157,7 +153,7 @@ class _ModelCallFailed(Exception):
 
 
 async def _play(
-    conversation: Conversation, case: TestCase, start: tuple[Event, ...], turns: list[Turn]
+    conversation: Conversation, case: TestCase, start: tuple[Event, ...], turns: list[Turn], side: NluSide
 ) -> Failure | None:
     done: list[Exchange] = []
     for exchange in exchanges(case.steps):
@@ -167,16 +163,31 @@ async def _play(
             turn = await conversation.say(exchange.user.text, metadata=exchange.user.metadata)
             turns.append(turn)
             if turn.error is not None:
+                _excuse(exchange, side)
                 raise _ModelCallFailed(turn.error)
+            if turn.out_of_scope is not None:
+                raise _OutOfScope(f"{exchange.user.location}: the conversation needs {turn.out_of_scope}.")
             events = turn.events
         if case.uses_assertions:
             failure = _judge_assertions(exchange, turn, events, start if len(turns) == 1 else ())
         else:
             failure = _judge_classic(done, exchange, turn, events)
         if failure is not None:
+            _excuse(exchange, side)
             return failure
         done.append(exchange)
     return None
+
+
+def _excuse(exchange: Exchange, side: NluSide) -> None:
+    """
+    Raises:
+        _OutOfScope: the turn is not as expected because a part is not run.
+    """
+    reason = reason_to_excuse(exchange, side)
+    if reason is not None:
+        steps = [step for step in (exchange.user, *exchange.expectations) if step is not None]
+        raise _OutOfScope(f"{steps[0].location}: {reason}")
 
 
 def _judge_classic(

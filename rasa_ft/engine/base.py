@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 from rasa_ft.calm.commands import Command
 from rasa_ft.calm.dsl import Codec
-from rasa_ft.calm.events import BotUttered, Event
+from rasa_ft.calm.events import BotUttered, Event, FlowStarted
 from rasa_ft.calm.flows.model import Flow
+from rasa_ft.calm.nlu_side import NluSide
+from rasa_ft.calm.out_of_scope import OUT_OF_SCOPE
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,13 @@ class Turn:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def out_of_scope(self) -> str | None:
+        """The part of the assistant that this turn needed and that is not run; None: it needed none."""
+        contexts = (event.context for event in self.events if isinstance(event, FlowStarted))
+        found = next((context for context in contexts if context.get("error_type") == OUT_OF_SCOPE), None)
+        return None if found is None else str(found["info"]["part"])
+
+    @property
     def bot_messages(self) -> tuple[BotUttered, ...]:
         return tuple(event for event in self.events if isinstance(event, BotUttered))
 
@@ -75,17 +84,29 @@ class Conversation(Protocol):
         """All events so far, those of the session start and fixtures included."""
 
     async def say(
-        self, text: str, *, metadata: Mapping[str, Any] | None = None, commands: Sequence[Command] | None = None
+        self,
+        text: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        commands: Sequence[Command] | None = None,
+        time: float | None = None,
     ) -> Turn:
         """Send a message. With ``commands`` no model is asked and they stand in for its answer (a replay);
         the prompt is rendered all the same.
+
+        ``time`` is when the message comes, in seconds of any clock: a new session begins if too much of it has passed
+        since the last message. Without it, and without a clock of the engine's own, no session expires.
 
         Raises:
             LLMError: never; a failed call is `Turn.error`.
         """
 
-    def prompt(self, text: str, template: Path | None = None) -> str:
-        """The prompt that ``text`` would be sent with now; ``template``: another jinja file than the configured one."""
+    async def prompt(self, text: str, template: Path | None = None) -> str:
+        """The prompt that ``text`` would be sent with now; ``template``: another jinja file than the configured one.
+
+        Raises:
+            LLMError: the model that flow retrieval embeds with failed.
+        """
 
     def fork(self) -> Conversation:
         """An independent copy of the conversation as it is now."""
@@ -113,6 +134,10 @@ class Engine(Protocol):
     @property
     def free_text_slots(self) -> frozenset[str]:
         """Names of the domain's own slots of type text: their values are words of the user."""
+
+    @property
+    def nlu_side(self) -> NluSide:
+        """What only rules, stories and forms of the assistant would do, where they are not run."""
 
     @property
     def codec(self) -> Codec:

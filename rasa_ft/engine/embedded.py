@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,63 +16,140 @@ from rasa_ft.calm.commands import Command
 from rasa_ft.calm.dsl import Codec
 from rasa_ft.calm.events import Event, UserUttered
 from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.runtime import Runtime
+from rasa_ft.calm.nlu_side import NluSide
+from rasa_ft.calm.runtime import MAX_ACTIONS, NEWEST, OLDEST, Runtime
+from rasa_ft.calm.sessions import arrive, begin_conversation, is_ignored
 from rasa_ft.calm.tracker import Tracker
-from rasa_ft.calm.turn import begin, take_turn
+from rasa_ft.calm.turn import take_turn
 from rasa_ft.engine.action_server import StubbedActions, custom_actions
+from rasa_ft.engine.archive import open_archive
 from rasa_ft.engine.base import Setup, Turn
+from rasa_ft.engine.wording import rephraser_of
 from rasa_ft.errors import DataError
-from rasa_ft.llm.client import LLM
+from rasa_ft.llm.client import LLM, aclose
+from rasa_ft.llm.store import Store
 from rasa_ft.understanding.generator import CommandGenerator, Understanding
+from rasa_ft.understanding.knowledge import Knowledge, close_knowledge, load_knowledge
 from rasa_ft.understanding.rendering import current_user_flow
 from rasa_ft.yaml_source import did_you_mean
 
 # The name that CALM gives to the channel of tests; response variations may be written for it.
 CHANNEL = "collector"
+VERSION_VARIABLE = "RASA_FT_RASA_PRO_VERSION"
 
 
 def load_engine(
     project: Path,
     *,
     llm: LLM | None = None,
+    config: Path | None = None,
+    domain: Path | None = None,
+    data: Path | None = None,
     endpoints: Path | None = None,
+    validate: bool = True,
     prompt_template: Path | None = None,
     grammar: bool = False,
+    clock: Callable[[], float] | None = None,
+    knowledge: Knowledge | None = None,
+    answers: Store | None = None,
+    rephrase: bool = True,
 ) -> EmbeddedEngine:
-    """Load the assistant in folder ``project`` and check it.
+    """Load the assistant in folder ``project``, or in the archive of that name, and check it.
 
     Args:
         llm: what understands the user; default: the model that config.yml names.
-        endpoints: another file than the project's endpoints.yml.
+        config: another file than the project's config.yml; so for ``domain``, ``data`` and ``endpoints``.
+        validate: as in `load_assistant`.
         prompt_template: another prompt than the one that config.yml names.
         grammar: send the grammar of possible answers with every question; the server must be one that takes it.
+        clock: the time in seconds, for messages that come without one; sessions expire by it. Default: none does.
+        knowledge: what chooses flows and answers from documents; default: what the configuration names.
+        answers: where answers from documents are kept and looked up; default: every question is asked.
+        rephrase: False: the bot says what is written, whatever ``nlg`` in endpoints.yml says. For runs that are about
+            commands: a rephraser costs a call for each message, and no two runs would have the same texts.
 
     Raises:
         DataError: the assistant has errors, its actions cannot be imported, or its model is not defined.
     """
-    assistant = load_assistant(project, endpoints=endpoints)
-    config = assistant.generator
+    if project.is_file():
+        project = open_archive(project)
+    assistant = load_assistant(project, config=config, domain=domain, data=data, endpoints=endpoints, validate=validate)
+    settings = assistant.generator
     if prompt_template is not None:
-        config = replace(config, prompt_template=prompt_template)
-    generator = CommandGenerator(config, llm or _configured_llm(project, endpoints), grammar=grammar)
+        settings = replace(settings, prompt_template=prompt_template)
+    knowledge = knowledge or load_knowledge(assistant, answers=answers)
+    assistant = replace(assistant, warnings=(*assistant.warnings, *knowledge.warnings))
+    asked = llm or _configured_llm(project, endpoints, config)
+    generator = CommandGenerator(settings, asked, grammar=grammar, retriever=knowledge.retriever)
     actions = custom_actions(project, assistant.endpoints.get("action_endpoint"), assistant.domain, channel=CHANNEL)
-    return EmbeddedEngine(assistant, generator, Runtime(assistant.domain, assistant.flows, actions, CHANNEL))
+    ignored = assistant.config.ignored
+    runtime = Runtime(
+        assistant.domain,
+        assistant.flows,
+        actions,
+        CHANNEL,
+        search=knowledge.search,
+        rephraser=rephraser_of(assistant, endpoints) if rephrase else None,
+        clock=clock,
+        ignored=ignored,
+        **_environment(),
+    )
+    return EmbeddedEngine(assistant, generator, runtime, knowledge, owns_llm=llm is None)
 
 
-def _configured_llm(project: Path, endpoints: Path | None) -> LLM:
+def _environment() -> dict[str, Any]:
+    """What the environment says about the runtime; the first two variables are CALM's."""
+    several = os.environ.get("CLARIFY_ON_MULTIPLE_START_FLOWS", "")
+    most = os.environ.get("MAX_NUMBER_OF_PREDICTIONS_CALM") or str(MAX_ACTIONS)
+    if not most.strip().isdecimal():
+        raise DataError(
+            f"MAX_NUMBER_OF_PREDICTIONS_CALM is {most!r}.",
+            hint="It must be a whole number: the most actions of a turn.",
+        )
+    several_starts = several.strip().lower() == "true"
+    return {"max_actions": int(most), "clarify_several_starts": several_starts, "version": _version()}
+
+
+def _version() -> tuple[int, int]:
+    """The version of rasa-pro to behave like."""
+    wanted = os.environ.get(VERSION_VARIABLE, "").strip()
+    if not wanted:
+        return NEWEST
+    match = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)?", wanted)
+    version = (int(match[1]), int(match[2])) if match else None
+    if version is None or not OLDEST <= version <= NEWEST:
+        oldest, newest = (".".join(map(str, known)) for known in (OLDEST, NEWEST))
+        raise DataError(f"{VERSION_VARIABLE} is {wanted!r}.", hint=f"It must be a version from {oldest} to {newest}.")
+    return version
+
+
+def _configured_llm(project: Path, endpoints: Path | None, config: Path | None) -> LLM:
     from rasa_ft.llm.config import command_group
     from rasa_ft.llm.groups import build_llm
 
-    return build_llm(command_group(project, endpoints), project=project)
+    return build_llm(command_group(project, endpoints, config), project=project)
 
 
 class EmbeddedEngine:
-    """A loaded assistant on our own runtime; see `rasa_ft.engine.base.Engine`."""
+    """A loaded assistant on our own runtime; see `rasa_ft.engine.base.Engine`.
 
-    def __init__(self, assistant: Assistant, generator: CommandGenerator, runtime: Runtime) -> None:
+    ``owns_llm``: the generator's model is closed with the engine.
+    """
+
+    def __init__(
+        self,
+        assistant: Assistant,
+        generator: CommandGenerator,
+        runtime: Runtime,
+        knowledge: Knowledge | None = None,
+        *,
+        owns_llm: bool = False,
+    ) -> None:
         self.assistant = assistant
         self.generator = generator
         self.runtime = runtime
+        self.knowledge = knowledge or Knowledge()
+        self._owns_llm = owns_llm
 
     @property
     def name(self) -> str:
@@ -93,8 +173,22 @@ class EmbeddedEngine:
         return frozenset(slot.name for slot in slots if slot.type == "text" and not slot.builtin)
 
     @property
+    def nlu_side(self) -> NluSide:
+        return self.assistant.nlu_side
+
+    @property
     def codec(self) -> Codec:
         return self.generator.codec
+
+    async def aclose(self) -> None:
+        """Close the connections of its models, in the event loop in which they were asked.
+
+        A model that was given to `load_engine` stays open: it belongs to whoever gave it.
+        """
+        await close_knowledge(self.knowledge)
+        await aclose(self.runtime.rephraser)
+        if self._owns_llm:
+            await aclose(self.generator.llm)
 
     async def start(self, setup: Setup | None = None) -> EmbeddedConversation:
         """A new conversation: session started, fixture slots set.
@@ -107,7 +201,18 @@ class EmbeddedEngine:
         runtime = self.runtime
         if setup.stubs is not None:
             runtime = replace(runtime, custom=StubbedActions(setup.stubs))
-        return EmbeddedConversation(self.generator, runtime, begin(runtime, setup.fixtures))
+        # Actions keep what they know by the conversation's name, so no two have the same.
+        tracker = await begin_conversation(runtime, setup.fixtures, uuid.uuid4().hex)
+        return EmbeddedConversation(self.generator, runtime, tracker)
+
+    def resume(self, conversation: EmbeddedConversation) -> EmbeddedConversation:
+        """``conversation``, which began on an earlier version of this assistant, continued on this one.
+
+        If a flow that is under way has changed, the next message is answered with `pattern_code_change`.
+        """
+        domain = self.assistant.domain
+        tracker = conversation.tracker.moved(domain.initial_slots(), domain.slots)
+        return EmbeddedConversation(self.generator, self.runtime, tracker)
 
     def _check(self, setup: Setup) -> None:
         slots = self.assistant.domain.slots
@@ -133,7 +238,12 @@ class EmbeddedConversation:
         return self.tracker.events
 
     async def say(
-        self, text: str, *, metadata: Mapping[str, Any] | None = None, commands: Sequence[Command] | None = None
+        self,
+        text: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        commands: Sequence[Command] | None = None,
+        time: float | None = None,
     ) -> Turn:
         """See `rasa_ft.engine.base.Conversation.say`.
 
@@ -142,20 +252,33 @@ class EmbeddedConversation:
         Raises:
             DataError: the prompt's template fails, or a stub is missing.
         """
-        before = self.tracker
-        understood = await self._generator.understand(text, before, self._runtime, answer=commands)
-        self.tracker = await take_turn(before, text, understood.commands, self._runtime, metadata)
-        return _turn(text, understood, before, self.tracker, metadata or {})
+        start, runtime = len(self.tracker.events), self._runtime
+        if time is None and runtime.clock is not None:
+            time = runtime.clock()
+        before = await arrive(self.tracker, runtime, time, metadata or {})
+        understood = Understanding(())
+        if not is_ignored(text, before, runtime):
+            understood = await self._generator.understand(text, before, runtime, answer=commands)
+        self.tracker = await take_turn(before, text, understood.commands, runtime, metadata, time)
+        return _turn(text, understood, before, self.tracker, start, metadata or {})
 
-    def prompt(self, text: str, template: Path | None = None) -> str:
-        return self._generator.prompt(text, self.tracker, self._runtime, template)
+    async def prompt(self, text: str, template: Path | None = None) -> str:
+        return await self._generator.prompt(text, self.tracker, self._runtime, template)
 
     def fork(self) -> EmbeddedConversation:
         return EmbeddedConversation(self._generator, self._runtime, self.tracker)
 
 
-def _turn(text: str, understood: Understanding, before: Tracker, after: Tracker, metadata: Mapping[str, Any]) -> Turn:
-    events = after.events[len(before.events) :]
+def _turn(
+    text: str,
+    understood: Understanding,
+    before: Tracker,
+    after: Tracker,
+    start: int,
+    metadata: Mapping[str, Any],
+) -> Turn:
+    """``before``: the conversation that the message was read in; ``start``: the index of the turn's first event."""
+    events = after.events[start:]
     user = next(event for event in events if isinstance(event, UserUttered))
     completion = understood.completion
     return Turn(

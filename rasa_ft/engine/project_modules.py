@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from rasa_ft.errors import DataError
+from rasa_ft.errors import DataError, MissingRequirement
 
 _lock = threading.RLock()
 
@@ -50,6 +50,7 @@ class ProjectModules:
 
         Raises:
             DataError: it does not exist, or importing it fails; says which exception where.
+        MissingRequirement: it imports a package that is not installed.
         """
         importlib.invalidate_caches()
         with self.visible():
@@ -86,8 +87,26 @@ def _own_names(project: str) -> frozenset[str]:
 def _imported(name: str, project: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever a user's module raises
+    except ModuleNotFoundError as error:
+        raise _missing(name, project, error) from error
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
         raise DataError(
             f"the actions module '{name}' cannot be imported from {project}: {type(error).__name__}: {error}",
             hint="actions_module in endpoints.yml names a package in the project's folder.",
         ) from error
+
+
+def _missing(name: str, project: str, error: ModuleNotFoundError) -> DataError | MissingRequirement:
+    """Either the actions module itself is not there, or something that it imports."""
+    missing = (error.name or "").partition(".")[0]
+    if not missing or missing in _own_names(project) or name.partition(".")[0] == missing:
+        return DataError(
+            f"the actions module '{name}' cannot be imported from {project}: {type(error).__name__}: {error}",
+            hint="actions_module in endpoints.yml names a package in the project's folder.",
+        )
+    hint = f"Install it in the environment of rasa_ft, for example with `pip install {missing}`."
+    if missing in ("rasa", "rasa_plus"):
+        hint = "It is a part of rasa-pro, which needs a licence. Take the import out of the actions, or install rasa-pro."
+    return MissingRequirement(
+        f"the actions module '{name}' of {project} imports '{missing}', which is not installed.", hint=hint
+    )

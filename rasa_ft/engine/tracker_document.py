@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +12,8 @@ from rasa_ft.calm.events import (
     ActionExecutionRejected,
     AllSlotsReset,
     BotUttered,
+    ConversationPaused,
+    ConversationResumed,
     Event,
     FlowCancelled,
     FlowCompleted,
@@ -19,56 +21,74 @@ from rasa_ft.calm.events import (
     FlowResumed,
     FlowStarted,
     Restarted,
+    RoutingSessionEnded,
     SessionEnded,
     SessionStarted,
     SlotSet,
     UserUttered,
 )
+from rasa_ft.calm.messages import intent_name
 from rasa_ft.calm.tracker import Tracker
+from rasa_ft.yaml_source import plain
 
 _NAMES: Mapping[type[Event], str] = {
     ActionExecuted: "action",
     ActionExecutionRejected: "action_execution_rejected",
     AllSlotsReset: "reset_slots",
     BotUttered: "bot",
+    ConversationPaused: "pause",
+    ConversationResumed: "resume",
     FlowCancelled: "flow_cancelled",
     FlowCompleted: "flow_completed",
     FlowInterrupted: "flow_interrupted",
     FlowResumed: "flow_resumed",
     FlowStarted: "flow_started",
     Restarted: "restart",
+    RoutingSessionEnded: "routing_session_ended",
     SessionEnded: "session_ended",
     SessionStarted: "session_started",
     SlotSet: "slot",
     UserUttered: "user",
 }
+# Who spoke, where rasa-pro has a name for it that tests refer to.
+_SOURCES: Mapping[str, str] = {"search": "EnterpriseSearchPolicy", "rephraser": "ContextualResponseRephraser"}
 # Fields of commands whose name in JSON differs.
 _RENAMED = {"slot": "name"}
 
 
-def tracker_document(tracker: Tracker, *, sender_id: str, channel: str) -> dict[str, Any]:
+def tracker_document(tracker: Tracker, *, channel: str) -> dict[str, Any]:
     """The whole conversation; slots and stack are copies that an action may change without effect.
 
-    Timestamps count events instead of seconds, so that the same conversation gives the same document.
+    Events have the time of the message that they follow. Where messages have none, timestamps count events instead, so
+    that the same conversation gives the same document.
     """
-    events = [{**event_document(event), "timestamp": float(index)} for index, event in enumerate(tracker.events)]
+    times = _times(tracker.events)
+    events = [{**event_document(event), "timestamp": time} for event, time in zip(tracker.events, times, strict=True)]
     user = tracker.latest_user
     actions = [event.action for event in tracker.events if isinstance(event, ActionExecuted)]
     latest = actions[-1] if actions else None
     return {
-        "sender_id": sender_id,
-        "slots": dict(tracker.slots),
+        "sender_id": tracker.sender_id,
+        "slots": plain(tracker.slots),
         "latest_message": _parse_data(user) if user else {},
-        "latest_event_time": float(len(events) - 1) if events else None,
+        "latest_event_time": events[-1]["timestamp"] if events else None,
         "events": events,
         "stack": [frame.document() for frame in tracker.stack.frames],
-        "paused": False,
+        "paused": tracker.paused,
         "followup_action": tracker.followup,
         "latest_input_channel": channel,
         "active_loop": {},
         "latest_action": {"action_name": latest} if latest else {},
         "latest_action_name": latest,
     }
+
+
+def _times(events: Iterable[Event]) -> Iterator[float]:
+    known: float | None = None
+    for index, event in enumerate(events):
+        if isinstance(event, UserUttered) and event.time is not None:
+            known = event.time
+        yield float(index) if known is None else known
 
 
 def event_document(event: Event) -> dict[str, Any]:
@@ -84,9 +104,10 @@ def event_document(event: Event) -> dict[str, Any]:
             document["metadata"] |= event.metadata
         case BotUttered():
             document |= {"text": event.text, "data": _bot_data(event)}
-            document["metadata"] |= {"utter_action": event.utter_action, "utter_source": event.source}
+            source = _SOURCES.get(event.source, event.source)
+            document["metadata"] |= {"utter_action": event.utter_action, "utter_source": source, **event.metadata}
         case SlotSet():
-            document |= {"name": event.slot, "value": event.value, "filled_by": event.filled_by}
+            document |= {"name": event.slot, "value": plain(event.value), "filled_by": event.filled_by}
             document["metadata"] |= {"reset": True} if event.reset else {}
         case ActionExecuted() | ActionExecutionRejected():
             document["name"] = event.action
@@ -102,14 +123,15 @@ def _bot_data(event: BotUttered) -> dict[str, Any]:
         "image": event.image,
         "attachment": event.attachment,
         "custom": event.custom,
-        "elements": None,
+        "elements": event.elements,
     }
 
 
 def _parse_data(event: UserUttered) -> dict[str, Any]:
+    intent = intent_name(event.text)
     return {
         "text": event.text,
-        "intent": {"name": None, "confidence": 0.0},
+        "intent": {"name": intent, "confidence": 1.0 if intent else 0.0},
         "entities": [],
         "commands": [command_document(command) for command in event.commands],
         "metadata": dict(event.metadata),

@@ -70,11 +70,12 @@ class CaseOutcome:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """One model on one part of the tests."""
+    """One model on one part of the tests; ``skipped``: tests left out since they need a part that is not run."""
 
     cases: tuple[CaseOutcome, ...]
     turns: tuple[TurnResult, ...]
     scores: CommandScores
+    skipped: int = 0
 
     @property
     def passed(self) -> int:

@@ -95,6 +95,7 @@ def _split(outcome: SplitResult) -> dict[str, Any]:
             "rate": _rounded(outcome.passed / outcome.total if outcome.total else None),
             "interval": _interval(wilson(outcome.passed, outcome.total)),
             "failed": [case.case for case in outcome.cases if not case.passed],
+            "skipped": outcome.skipped,
         },
         "turns": {
             "exact": outcome.scores.exact,

@@ -6,41 +6,23 @@ One provider is ours: ``recorded`` plays back answers from a folder.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rasa_ft.calm.components import known_component
+from rasa_ft.calm.config import GENERATORS
 from rasa_ft.errors import DataError, Location
+from rasa_ft.llm.config_rules import AZURE as AZURE
+from rasa_ft.llm.config_rules import HUGGINGFACE_LOCAL as HUGGINGFACE_LOCAL
+from rasa_ft.llm.config_rules import OPENAI as OPENAI
+from rasa_ft.llm.config_rules import RASA as RASA
+from rasa_ft.llm.config_rules import RECORDED as RECORDED
+from rasa_ft.llm.config_rules import SECRETS, is_amount, problems, provider_of
+from rasa_ft.llm.config_rules import SELF_HOSTED as SELF_HOSTED
 from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of, plain
 
-OPENAI = "openai"
-AZURE = "azure"
-SELF_HOSTED = "self-hosted"
-RASA = "rasa"
-RECORDED = "recorded"
-OUR_PROVIDERS = (OPENAI, AZURE, SELF_HOSTED, RASA, RECORDED)
-# Passed through litellm; the list only serves to recognise misspelt names.
-LITELLM_PROVIDERS = (
-    "anthropic",
-    "bedrock",
-    "cohere",
-    "deepseek",
-    "fireworks_ai",
-    "gemini",
-    "groq",
-    "huggingface",
-    "mistral",
-    "ollama",
-    "openrouter",
-    "sagemaker",
-    "sagemaker_chat",
-    "together_ai",
-    "vertex_ai",
-    "watsonx",
-    "xai",
-)
 ROUTING_STRATEGIES = (
     "simple-shuffle",
     "least-busy",
@@ -61,13 +43,6 @@ _RENAMED = {
     "engine": "deployment",
     "deployment_name": "deployment",
 }
-_FORBIDDEN = {
-    "stream": "answers are read whole",
-    "n": "one answer is used",
-    "api_key_env": "write `api_key: ${NAME}` instead",
-}
-_VARIABLES_ALLOWED = ("deployment", "api_base", "api_key", "api_version")
-_SECRETS = ("api_key", "aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _NOT_PARAMETERS = frozenset(
     {
         "provider",
@@ -79,13 +54,16 @@ _NOT_PARAMETERS = frozenset(
         "timeout",
         "use_chat_completions_endpoint",
         "recordings",
+        "organization",
+        "max_retries",
+        "num_retries",
+        # Of litellm alone; no server knows it.
+        "drop_params",
         "input_cost_per_token",
         "output_cost_per_token",
-        *_SECRETS,
+        *SECRETS,
     }
 )
-_REFERENCE = re.compile(r"\$\{?\w+\}?")
-
 # Merged into a configuration only if its provider is the default's provider.
 COMMAND_DEFAULTS: Mapping[str, Any] = {
     "provider": OPENAI,
@@ -101,8 +79,10 @@ REPHRASER_DEFAULTS: Mapping[str, Any] = {
     "reasoning_effort": "minimal",
     "temperature": 1.0,
     "max_completion_tokens": 4096,
-    "timeout": 60,
+    "timeout": 10,
 }
+SEARCH_DEFAULTS: Mapping[str, Any] = {**REPHRASER_DEFAULTS, "timeout": 60}
+EMBEDDING_DEFAULTS: Mapping[str, Any] = {"provider": OPENAI, "model": "text-embedding-3-large", "timeout": 60}
 
 
 @dataclass(frozen=True)
@@ -121,6 +101,8 @@ class ModelConfig:
     timeout: float | None = None
     use_chat_completions_endpoint: bool = True
     recordings: str | None = None
+    organization: str | None = None
+    retries: int | None = None
     input_cost_per_token: float = 0.0
     output_cost_per_token: float = 0.0
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -142,12 +124,37 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class Router:
+    """How several models share the work; ``cooldown`` in seconds.
+
+    A model rests after more than ``allowed_fails`` failures in a row. ``retries``: further rounds after one in which
+    all models failed; None: as many as a single model gets.
+    """
+
+    strategy: str = ROUTING_STRATEGIES[0]
+    retries: int | None = None
+    cooldown: float = 60.0
+    allowed_fails: int = 0
+
+
+@dataclass(frozen=True)
 class ModelGroup:
-    """Interchangeable models under one name; more than one are used in turn."""
+    """Interchangeable models under one name, and how they are chosen from if there are several."""
 
     id: str
     models: tuple[ModelConfig, ...]
-    retries: int | None = None
+    router: Router = Router()
+
+    @property
+    def retries(self) -> int | None:
+        return self.router.retries
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """As `ModelConfig.identity`, for the group as a whole."""
+        if len(self.models) == 1:
+            return self.models[0].identity
+        return {"any of": [model.identity for model in self.models]}
 
 
 def load_model_groups(endpoints: Path) -> dict[str, ModelGroup]:
@@ -211,24 +218,21 @@ def resolve_group(
     return _group_with_defaults(groups[name], defaults)
 
 
-def command_group(project: Path, endpoints: Path | None = None) -> ModelGroup:
-    """The model that understands the assistant's users: the one its config.yml names.
+def command_group(project: Path, endpoints: Path | None = None, config: Path | None = None) -> ModelGroup:
+    """The model that understands the assistant's users: the one its config.yml (or ``config``) names, or the default.
 
     Raises:
-        DataError: config.yml or endpoints.yml is broken, or no component uses a language model.
+        DataError: config.yml or endpoints.yml is broken.
     """
-    file = project / "config.yml"
-    config = load_yaml(file)
+    file = config or project / "config.yml"
+    content = load_yaml(file)
     groups = load_model_groups(endpoints or project / "endpoints.yml")
-    pipeline = config.get("pipeline") if isinstance(config, Mapping) else None
+    pipeline = content.get("pipeline") if isinstance(content, Mapping) else None
     for component in pipeline or []:
-        if isinstance(component, Mapping) and str(component.get("name", "")).endswith("LLMCommandGenerator"):
+        name = str(component.get("name", "")) if isinstance(component, Mapping) else ""
+        if known_component(name, GENERATORS, project) is not None:
             return resolve_group(component.get("llm"), groups, defaults=COMMAND_DEFAULTS)
-    raise DataError(
-        "no component of the pipeline asks a language model.",
-        location=Location(file, 1),
-        hint="Add CompactLLMCommandGenerator to the pipeline.",
-    )
+    return resolve_group(None, groups, defaults=COMMAND_DEFAULTS)
 
 
 def model_config(node: Mapping[str, Any], location: Location | None = None) -> ModelConfig:
@@ -239,9 +243,9 @@ def model_config(node: Mapping[str, Any], location: Location | None = None) -> M
     """
     location = location or location_of(node)
     keys = {_RENAMED.get(key, key): value for key, value in plain(node).items()}
-    provider = _provider(keys)
+    provider = provider_of(keys)
     places = {_RENAMED.get(key, key): location_of(node, key) or location for key in node}
-    errors = [DataError(text, location=places.get(key, location)) for key, text in _problems(provider, keys)]
+    errors = [DataError(text, location=places.get(key, location)) for key, text in problems(provider, keys)]
     if errors:
         raise DataError.collected(errors)
     if provider in (OPENAI, AZURE) and "max_tokens" in keys:
@@ -255,58 +259,14 @@ def model_config(node: Mapping[str, Any], location: Location | None = None) -> M
         timeout=float(keys["timeout"]) if keys.get("timeout") is not None else None,
         use_chat_completions_endpoint=bool(keys.get("use_chat_completions_endpoint", True)),
         recordings=_text(keys.get("recordings")),
+        organization=_text(keys.get("organization")),
+        retries=next((int(keys[key]) for key in ("num_retries", "max_retries") if keys.get(key) is not None), None),
         input_cost_per_token=float(keys.get("input_cost_per_token") or 0),
         output_cost_per_token=float(keys.get("output_cost_per_token") or 0),
-        secrets={name: str(keys[name]) for name in _SECRETS if keys.get(name)},
+        secrets={name: str(keys[name]) for name in SECRETS if keys.get(name)},
         parameters={key: value for key, value in keys.items() if key not in _NOT_PARAMETERS},
         location=location,
     )
-
-
-def _provider(keys: Mapping[str, Any]) -> str:
-    """The provider as written, or as old configurations imply it; an empty text if nothing says it."""
-    if keys.get("api_type") == AZURE:
-        return AZURE
-    if keys.get("provider"):
-        return str(keys["provider"])
-    if keys.get("deployment"):
-        return AZURE
-    return OPENAI if str(keys.get("model", "")).startswith(("gpt-", "o1", "o3", "o4")) else ""
-
-
-def _problems(provider: str, keys: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Pairs of key and complaint."""
-    if not provider:
-        yield "model", f"provider is missing; one of {', '.join(OUR_PROVIDERS)}, or any that litellm knows."
-    elif provider not in (*OUR_PROVIDERS, *LITELLM_PROVIDERS) and did_you_mean(provider, OUR_PROVIDERS):
-        yield "provider", f"unknown provider '{provider}'.{did_you_mean(provider, OUR_PROVIDERS)}"
-    needed = {AZURE: ("deployment",), SELF_HOSTED: ("model", "api_base"), RASA: ("model", "api_base")}
-    needed[RECORDED] = ("recordings",)
-    for key in needed.get(provider, ("model",) if provider else ()):
-        if not keys.get(key) and not (provider == RECORDED and key == "model"):
-            yield key, f"'{key}' is missing; provider {provider} needs it."
-    for key, reason in _FORBIDDEN.items():
-        if key in keys:
-            yield key, f"'{key}' is not allowed: {reason}."
-    for key, value in keys.items():
-        yield from _value_problems(key, value)
-    if provider == AZURE and "oauth" in keys:
-        yield "oauth", "'oauth' is not supported; use `api_key: ${NAME}`."
-
-
-def _value_problems(key: str, value: Any) -> Iterable[tuple[str, str]]:
-    is_reference = isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
-    if key in _SECRETS and value and not is_reference:
-        yield key, f"'{key}' is written out; a secret must be a reference such as ${{{key.upper()}}}."
-    elif isinstance(value, str) and "${" in value and key not in _VARIABLES_ALLOWED and not key.startswith("aws_"):
-        allowed = ", ".join(_VARIABLES_ALLOWED)
-        yield key, f"'{key}' may not refer to an environment variable; only {allowed} and aws_* may."
-    elif key in ("timeout", "input_cost_per_token", "output_cost_per_token") and not _is_amount(value):
-        yield key, f"'{key}' must be a number, 0 or more, not {value!r}."
-
-
-def _is_amount(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
 
 
 def _group(node: Any, location: Location | None) -> ModelGroup:
@@ -352,13 +312,30 @@ def _routed(group: ModelGroup, router: Any) -> ModelGroup:
     models = group.models
     if chat is not None:
         models = tuple(replace(model, use_chat_completions_endpoint=bool(chat)) for model in models)
-    retries = router.get("num_retries")
-    return ModelGroup(group.id, models, int(retries) if retries is not None else None)
+    for key in ("num_retries", "allowed_fails", "cooldown_time", "timeout"):
+        if not is_amount(router.get(key)):
+            raise DataError(
+                f"'{key}' must be a number, 0 or more, not {router[key]!r}.", location=location_of(router, key)
+            )
+    if router.get("timeout") is not None:
+        timeout = float(router["timeout"])
+        models = tuple(model if model.timeout else replace(model, timeout=timeout) for model in models)
+    retries, cooldown = router.get("num_retries"), router.get("cooldown_time")
+    return ModelGroup(
+        group.id,
+        models,
+        Router(
+            strategy=str(strategy),
+            retries=int(retries) if retries is not None else None,
+            cooldown=Router.cooldown if cooldown is None else float(cooldown),
+            allowed_fails=int(router.get("allowed_fails") or 0),
+        ),
+    )
 
 
 def _with_defaults(llm: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
     keys = {_RENAMED.get(key, key): value for key, value in llm.items()}
-    if _provider(keys) != defaults["provider"]:
+    if provider_of(keys) != defaults["provider"]:
         return llm
     return {**_applicable(defaults, keys), **keys}
 

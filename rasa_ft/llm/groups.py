@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from rasa_ft.errors import LLMError
+from rasa_ft.errors import DataError
 from rasa_ft.llm.budget import Budget, BudgetedLLM
-from rasa_ft.llm.client import LLM, Completion, Request, aclose
-from rasa_ft.llm.config import AZURE, OPENAI, RASA, RECORDED, SELF_HOSTED, ModelConfig, ModelGroup
+from rasa_ft.llm.client import LLM
+from rasa_ft.llm.config import AZURE, HUGGINGFACE_LOCAL, OPENAI, RASA, RECORDED, SELF_HOSTED, ModelConfig, ModelGroup
+from rasa_ft.llm.cooldown import Cooldown
 from rasa_ft.llm.litellm_client import LiteLLMClient
 from rasa_ft.llm.openai_client import OpenAIClient
 from rasa_ft.llm.recordings import load_recordings
+from rasa_ft.llm.routing import Member, RoutedLLM
 from rasa_ft.llm.store import Store, StoredLLM
 
 
@@ -33,52 +34,42 @@ def build_llm(
         budget: shared by everything that one run may spend.
 
     Raises:
-        DataError: recordings are missing or broken.
+        DataError: recordings are missing or broken, or a model only makes embeddings.
     """
-    models = [_model(config, group.retries, project, store, concurrency, budget) for config in group.models]
-    return models[0] if len(models) == 1 else RoutedLLM(models)
+    if len(group.models) == 1:
+        config = group.models[0]
+        llm = _model(config, _first(group.retries, config.retries), project, concurrency, budget)
+    else:
+        llm = RoutedLLM([_member(config, group, project, concurrency, budget) for config in group.models], group.router)
+    recorded = all(config.provider == RECORDED for config in group.models)
+    return llm if store is None or recorded else StoredLLM(llm, store, group.identity)
 
 
-class RoutedLLM:
-    """Uses its models in turn and, when one fails, asks the next."""
-
-    def __init__(self, models: Sequence[LLM]) -> None:
-        self._models = tuple(models)
-        self._turn = 0
-
-    async def complete(self, request: Request) -> Completion:
-        first = self._turn
-        self._turn = (self._turn + 1) % len(self._models)
-        failure: LLMError | None = None
-        for offset in range(len(self._models)):
-            try:
-                return await self._models[(first + offset) % len(self._models)].complete(request)
-            except LLMError as error:
-                failure = error
-        raise failure or LLMError("the model group is empty.")
-
-    async def aclose(self) -> None:
-        for model in self._models:
-            await aclose(model)
+def _member(config: ModelConfig, group: ModelGroup, project: Path, concurrency: int, budget: Budget | None) -> Member:
+    # The router repeats what failed, with another model if there is one.
+    llm = _model(config, 0, project, concurrency, budget)
+    cooldown = Cooldown(group.router.cooldown, allowed_fails=group.router.allowed_fails)
+    return Member(llm, cooldown, price=config.input_cost_per_token + config.output_cost_per_token)
 
 
-def _model(
-    config: ModelConfig,
-    retries: int | None,
-    project: Path,
-    store: Store | None,
-    concurrency: int,
-    budget: Budget | None,
-) -> LLM:
+def _first(*numbers: int | None) -> int | None:
+    return next((number for number in numbers if number is not None), None)
+
+
+def _model(config: ModelConfig, retries: int | None, project: Path, concurrency: int, budget: Budget | None) -> LLM:
     if config.provider == RECORDED:
         return load_recordings(project / str(config.recordings), model=config.model)
+    if config.provider == HUGGINGFACE_LOCAL:
+        raise DataError(
+            f"provider {HUGGINGFACE_LOCAL} makes embeddings, not answers.",
+            location=config.location,
+            hint="Serve the model, for example with vLLM, and use provider self-hosted.",
+        )
     llm: LLM
     if config.provider in (OPENAI, AZURE, SELF_HOSTED, RASA):
         llm = OpenAIClient(config, concurrency=concurrency, retries=retries)
     else:
         llm = LiteLLMClient(config, concurrency=concurrency, retries=retries)
-    if budget is not None:
-        llm = BudgetedLLM(
-            llm, budget, input_price=config.input_cost_per_token, output_price=config.output_cost_per_token
-        )
-    return StoredLLM(llm, store, config.identity) if store is not None else llm
+    if budget is None:
+        return llm
+    return BudgetedLLM(llm, budget, input_price=config.input_cost_per_token, output_price=config.output_cost_per_token)

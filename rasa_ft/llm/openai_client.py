@@ -6,15 +6,29 @@ import asyncio
 import inspect
 import os
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
-from rasa_ft.errors import LLMError, LLMRefused, LLMUnavailable, MissingRequirement, RateLimited
+from rasa_ft.errors import (
+    LLMError,
+    LLMRefused,
+    LLMUnavailable,
+    MissingRequirement,
+    RateLimited,
+    RequestRejected,
+)
 from rasa_ft.llm.client import Completion, Request
 from rasa_ft.llm.config import AZURE, OPENAI, ModelConfig
 from rasa_ft.llm.retry import Gate, retry_after_seconds
 from rasa_ft.yaml_source import expand_secret
 
-_DEFAULT_TIMEOUT = 60.0
+T = TypeVar("T")
+
+# Of configurations that do not set one.
+DEFAULT_TIMEOUT = 300.0
+# Any model would refuse the same request.
+AT_FAULT = (400, 413, 422)
+AT_FAULT_HINT = "Check the parameters of the model in endpoints.yml, and that the prompt fits its context."
 _KEY_VARIABLES = {OPENAI: "OPENAI_API_KEY", AZURE: "AZURE_API_KEY"}
 
 
@@ -35,21 +49,30 @@ class OpenAIClient:
         self._given_up = False
 
     async def complete(self, request: Request) -> Completion:
-        try:
-            completion = await self._gate.call(
-                lambda: self._once(request), patient=self._answered or not self._given_up
-            )
-        except LLMUnavailable:
-            self._given_up = True
-            raise
-        self._answered = True
-        return completion
+        return await self._patiently(lambda: self._once(request))
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text, asked for in one call.
+
+        Raises:
+            LLMError: as `rasa_ft.llm.client.LLM.complete`.
+        """
+        return await self._patiently(lambda: self._vectors(texts))
 
     async def aclose(self) -> None:
         """Close the connections; the next question opens new ones."""
         if self._bound is not None:
             client, self._bound = self._bound[1], None
             await client.close()
+
+    async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
+        try:
+            answer = await self._gate.call(once, patient=self._answered or not self._given_up)
+        except LLMUnavailable:
+            self._given_up = True
+            raise
+        self._answered = True
+        return answer
 
     async def _once(self, request: Request) -> Completion:
         client = self._client()
@@ -63,6 +86,27 @@ class OpenAIClient:
         except ValueError:
             raise LLMUnavailable(f"{self._place} answered something that is not JSON.") from None
         return self._completion(answer, time.perf_counter() - start)
+
+    async def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
+        client = self._client()
+        import openai
+
+        create = client.embeddings.create
+        parameters = {"encoding_format": "float", **self._config.parameters}
+        model = expand_secret(self._config.deployment or self._config.model)
+        try:
+            answer = await create(model=model, input=list(texts), **_known_arguments(create, parameters))
+        except openai.APIError as error:
+            raise self._mapped(error) from None
+        except ValueError:
+            raise LLMUnavailable(f"{self._place} answered something that is not JSON.") from None
+        data = sorted(getattr(answer, "data", None) or (), key=lambda item: item.index)
+        if len(data) != len(texts):
+            raise LLMUnavailable(
+                f"{self._place} gave {len(data)} vectors for {len(texts)} texts.",
+                hint="Is it a server of embeddings? api_base usually ends in /v1.",
+            )
+        return [item.embedding for item in data]
 
     async def _send(self, client: Any, request: Request) -> Any:
         parameters = {**self._config.parameters, **request.parameters}
@@ -106,12 +150,13 @@ class OpenAIClient:
         config = self._config
         options: dict[str, Any] = {
             "api_key": self._api_key(),
-            "timeout": config.timeout or _DEFAULT_TIMEOUT,
+            "timeout": config.timeout or DEFAULT_TIMEOUT,
             "max_retries": 0,
         }
         base = expand_secret(config.api_base) if config.api_base else None
         if config.provider != AZURE:
-            return AsyncOpenAI(base_url=base, **options)
+            base = base or (os.environ.get("OPENAI_API_BASE") if config.provider == OPENAI else None)
+            return AsyncOpenAI(base_url=base, organization=config.organization, **options)
         base = base or os.environ.get("AZURE_API_BASE")
         version = config.api_version or os.environ.get("AZURE_API_VERSION")
         if not base or not version:
@@ -140,7 +185,7 @@ class OpenAIClient:
 
         if isinstance(error, openai.APITimeoutError):
             return LLMUnavailable(
-                f"{self._place} did not answer within {self._config.timeout or _DEFAULT_TIMEOUT:g} seconds.",
+                f"{self._place} did not answer within {self._config.timeout or DEFAULT_TIMEOUT:g} seconds.",
                 hint="Raise `timeout` in endpoints.yml, or lower --concurrency.",
             )
         if isinstance(error, openai.APIConnectionError):
@@ -151,6 +196,9 @@ class OpenAIClient:
         if status == 429:
             headers = error.response.headers
             return RateLimited(f"{self._place} limits the rate of calls.", retry_after=retry_after_seconds(headers))
+        if status in AT_FAULT:
+            message = f"{self._place} refused the request ({status}){reason_of(error)}."
+            return RequestRejected(message, hint=AT_FAULT_HINT)
         if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409):
             return LLMRefused(f"{self._place} refused the request ({status}).", hint=self._advice(status))
         return LLMUnavailable(f"{self._place} failed ({status or 'unreadable answer'}).", hint="See the server's log.")
@@ -160,13 +208,23 @@ class OpenAIClient:
             return "Check the API key."
         if status == 404:
             return f"Check api_base and the model name '{self._config.model}'."
-        return "Check the parameters of the model in endpoints.yml, and that the prompt fits its context."
+        return "Check the model's entry in endpoints.yml."
 
     @property
     def _place(self) -> str:
         """The server and model as the user knows them; an address behind a variable stays a variable."""
         config = self._config
         return f"model '{config.model}' at {config.api_base or config.provider}"
+
+
+def reason_of(error: Exception) -> str:
+    """Why a server says that the request is at fault, if it says something known; its own words are never passed on."""
+    said = str(error).lower()
+    if "context_length" in said or "context length" in said or "context window" in said:
+        return ": the prompt is too long for the model"
+    if "content_filter" in said or "content management policy" in said or "content policy" in said:
+        return ": its content was filtered"
+    return ""
 
 
 def _known_arguments(create: Any, parameters: dict[str, Any]) -> dict[str, Any]:

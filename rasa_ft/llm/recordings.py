@@ -140,11 +140,11 @@ def _turn(node: Any, location: Location | None) -> list[Entry]:
             f"unknown key '{unknown[0]}'.{did_you_mean(unknown[0], _TURN_KEYS)}", location=location_of(node, unknown[0])
         )
     commands = _command_lines(node, location)
-    context = node.get("context") or {}
+    context = _optional(node, "context", Mapping, "a mapping of flow and slot") or {}
     place = {"flow": context.get("flow", _ANY), "slot": context.get("slot", _ANY)}
     rephrased = [
         _rephrasing(item, commands, place, location_of(node["rephrasings"], index) or location)
-        for index, item in enumerate(node.get("rephrasings") or [])
+        for index, item in enumerate(_optional(node, "rephrasings", list, "a list") or [])
     ]
     original = Entry(
         message=node["user"],
@@ -154,6 +154,13 @@ def _turn(node: Any, location: Location | None) -> list[Entry]:
         **place,
     )
     return [original, *rephrased]
+
+
+def _optional(node: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
+    value = node.get(key)
+    if value is not None and not isinstance(value, kind):
+        raise DataError(f"`{key}:` must be {what}, not {value!r}.", location=location_of(node, key))
+    return value
 
 
 def _rephrasing(item: Any, commands: str, place: Mapping[str, Any], location: Location | None) -> Entry:

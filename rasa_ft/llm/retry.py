@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from rasa_ft.errors import LLMUnavailable, RateLimited
-from rasa_ft.llm.client import Completion
+
+T = TypeVar("T")
 
 # Attempts in all. A limit on the rate passes with patience; a dead server does not.
 _ATTEMPTS_RATE = 8
@@ -30,7 +31,7 @@ class Gate:
         self._first_wait = first_wait
         self._places: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
-    async def call(self, once: Callable[[], Awaitable[Completion]], *, patient: bool = True) -> Completion:
+    async def call(self, once: Callable[[], Awaitable[T]], *, patient: bool = True) -> T:
         """The result of ``once``; without ``patience`` only calls limited by rate are repeated.
 
         Raises:
@@ -42,7 +43,7 @@ class Gate:
         retrying = AsyncRetrying(retry=retry_if_exception_type(kinds), stop=self._stop, wait=self._wait, reraise=True)
         return await retrying(self._placed, once)
 
-    async def _placed(self, once: Callable[[], Awaitable[Completion]]) -> Completion:
+    async def _placed(self, once: Callable[[], Awaitable[T]]) -> T:
         async with self._semaphore():
             return await once()
 

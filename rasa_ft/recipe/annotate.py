@@ -50,6 +50,8 @@ async def annotate(engine: Engine, suite: Suite, *, concurrency: int, progress: 
 
 def _outcome(suite: Suite, result: CaseResult) -> AnnotatedConversation | Skipped:
     reason = result.failure.message if result.failure else "no reason given"
+    if result.skipped is not None:
+        return Skipped(result.case.key, result.skipped)
     if result.status == "error":
         return Skipped(result.case.key, reason, is_error=True)
     if not result.passed:

@@ -72,7 +72,7 @@ async def compose(engine: Engine, conversation: RephrasedConversation, plan: Pla
         if played.divergence:
             dropped.append(Dropped(conversation.key, history.index, played.divergence))
             continue
-        points.extend(_points(engine, conversation, history, played, plan))
+        points.extend(await _points(engine, conversation, history, played, plan))
     return Composed(tuple(points), tuple(dropped))
 
 
@@ -105,20 +105,20 @@ async def _play(engine: Engine, conversation: RephrasedConversation, history: Hi
     return await replay(engine, conversation.conversation.setup, script, expected, values_of=values_of)
 
 
-def _points(
+async def _points(
     engine: Engine, conversation: RephrasedConversation, history: History, played: Replay, plan: Plan
 ) -> list[DataPoint]:
     guests = _places_for_guests(conversation, history, plan)
     points: list[DataPoint] = []
     for index, wordings in enumerate(history.current):
         for wording in wordings:
-            points.append(_point(engine, conversation, history, played, plan, index, wording))
+            points.append(await _point(engine, conversation, history, played, plan, index, wording))
         if index in guests:
-            points.extend(_guest(engine, conversation, history, played, plan, index))
+            points.extend(await _guest(engine, conversation, history, played, plan, index))
     return points
 
 
-def _point(
+async def _point(
     engine: Engine,
     conversation: RephrasedConversation,
     history: History,
@@ -130,7 +130,7 @@ def _point(
     original = conversation.turns[index].turn.text
     kind = "exchanged" if history.exchanged else "original" if wording.text == original else "rephrased"
     return DataPoint(
-        prompt=played.before[index].prompt(wording.text, plan.template),
+        prompt=await played.before[index].prompt(wording.text, plan.template),
         completion=engine.codec.dump(wording.commands),
         conversation=conversation.key,
         turn=index,
@@ -151,7 +151,7 @@ def _places_for_guests(conversation: RephrasedConversation, history: History, pl
     return frozenset(rng.sample(turns, min(augmentation.transplants, len(turns))))
 
 
-def _guest(
+async def _guest(
     engine: Engine, conversation: RephrasedConversation, history: History, played: Replay, plan: Plan, index: int
 ) -> list[DataPoint]:
     """At most one transplanted message before turn ``index``."""
@@ -162,7 +162,7 @@ def _guest(
     if found is None:
         return []
     donor, wording = found
-    prompt = before.prompt(wording.text, plan.template)
+    prompt = await before.prompt(wording.text, plan.template)
     if not offered(donor, prompt):
         return []
     return [

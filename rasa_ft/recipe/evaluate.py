@@ -149,6 +149,7 @@ def _examine_teacher(
                 for split, suite in suites.items()
             }
         finally:
+            await aclose(subject.engine)
             await aclose(subject.llm)
 
     answered = asyncio.run(all_splits())
@@ -172,6 +173,7 @@ def _examine_student(
         try:
             return {split: await one_split(split, suite) for split, suite in suites.items()}
         finally:
+            await aclose(subject.engine)
             await aclose(subject.llm)
 
     async def one_split(split: str, suite: Suite) -> SplitResult:

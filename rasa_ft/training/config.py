@@ -190,7 +190,9 @@ def _place(source: Any, keys: tuple[Any, ...], path: Path) -> Location:
     place = Location(path, 1)
     node = source
     for key in keys:
-        if not isinstance(node, Mapping | list) or (isinstance(node, Mapping) and key not in node):
+        # The reader of values may count a list's items where the file has a mapping, and the other way round.
+        in_list = isinstance(node, list) and isinstance(key, int) and key < len(node)
+        if not in_list and not (isinstance(node, Mapping) and key in node):
             break
         place = location_of(node, key) or place
         node = node[key]

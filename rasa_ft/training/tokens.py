@@ -3,11 +3,16 @@
 A chat endpoint tokenises ``apply_chat_template(messages, add_generation_prompt=True)`` and generates from there until
 an end token. So does a training row: the same prompt ids, the ids of the answer tokenised on its own, the end token.
 Templates that insert a system message of their own (SmolLM2's does) do so in both places.
+
+What users wrote stays text: ``<|im_end|>`` in a message is learned as these ten characters, never as the token that
+ends a turn. A chat endpoint may take it for the token all the same; such a message is not the place to learn that.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from rasa_ft.errors import DataError
@@ -15,13 +20,49 @@ from rasa_ft.training.prefix_tree import TrainingRow
 from rasa_ft.training.rows import Example, Message
 
 _SHOWN = 10
+# Stands for a special token of a message while the template is filled: private characters around its number.
+_MASK = re.compile("\ue000(\\d+)\ue001")
 _PROBE = "start flow x"
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> tuple[int, ...]:
     """The ids after which a chat endpoint lets the model continue."""
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    special = _control_texts(tokenizer)
+    hidden: list[str] = []
+    masked = [{**message, "content": _masked(message["content"], special, hidden)} for message in messages]
+    text = tokenizer.apply_chat_template(masked, tokenize=False, add_generation_prompt=True)
+    pieces = _MASK.split(text)
+    ids: list[int] = []
+    for index, piece in enumerate(pieces):
+        ids += _text_ids(tokenizer, hidden[int(piece)]) if index % 2 else _ids(tokenizer, piece)
+    return tuple(ids)
+
+
+@lru_cache(maxsize=4)
+def _control_texts(tokenizer: Any) -> re.Pattern[str]:
+    """Finds what the tokenizer takes for control tokens, and what looks like our own mask."""
+    names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile("|".join([*map(re.escape, longest_first), _MASK.pattern]))
+
+
+def _masked(text: str, special: re.Pattern[str], hidden: list[str]) -> str:
+    """``text`` with a number in place of every control token, which goes to ``hidden``."""
+
+    def mask(match: re.Match[str]) -> str:
+        hidden.append(match[0])
+        return f"\ue000{len(hidden) - 1}\ue001"
+
+    return special.sub(mask, text)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _text_ids(tokenizer: Any, text: str) -> list[int]:
+    """As `_ids`, with special tokens in the text taken for what they look like."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
 def end_token_id(tokenizer: Any) -> int:
@@ -34,7 +75,7 @@ def end_token_id(tokenizer: Any) -> int:
     opened = tokenizer.apply_chat_template([question], tokenize=False, add_generation_prompt=True)
     closed = tokenizer.apply_chat_template([question, {"role": "assistant", "content": _PROBE}], tokenize=False)
     tail = closed.rpartition(_PROBE)[2].lstrip() if closed.startswith(opened.rstrip()) else ""
-    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
+    ids = _ids(tokenizer, tail)
     if not ids:
         raise DataError(
             "the base model's chat template does not end an assistant's turn with a token.",
@@ -60,7 +101,7 @@ def encode(tokenizer: Any, examples: Sequence[Example], max_length: int) -> list
 
 
 def _row(tokenizer: Any, example: Example, end: int) -> TrainingRow:
-    answer = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
+    answer = _text_ids(tokenizer, example.completion)
     return TrainingRow(prompt_ids(tokenizer, example.messages), (*answer, end), example.turn)
 
 

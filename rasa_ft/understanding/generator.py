@@ -20,6 +20,7 @@ from rasa_ft.errors import LLMError
 from rasa_ft.llm.client import LLM, Completion, Request
 from rasa_ft.understanding.postprocess import fitting, startable_only
 from rasa_ft.understanding.rendering import TEACHER, current_user_flow, prompt_variables, render_prompt
+from rasa_ft.understanding.retrieval import Retriever
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,13 @@ class CommandGenerator:
     """Asks ``llm`` with the prompt that the assistant's configuration names, or our own if it names none.
 
     ``grammar``: every question carries the grammar of its possible answers, for servers that decode by it.
+    ``retriever`` chooses the flows of a prompt; None: all are offered.
     """
 
     config: Generator
     llm: LLM
     grammar: bool = False
+    retriever: Retriever | None = None
     clock: Callable[[ZoneInfo], datetime] = datetime.now
 
     @property
@@ -59,14 +62,15 @@ class CommandGenerator:
     def template(self) -> Path:
         return self.config.prompt_template or TEACHER
 
-    def prompt(self, text: str, tracker: Tracker, runtime: Runtime, template: Path | None = None) -> str:
+    async def prompt(self, text: str, tracker: Tracker, runtime: Runtime, template: Path | None = None) -> str:
         """The prompt that ``text`` leads to now.
 
         Raises:
             DataError: the template cannot be rendered.
+            LLMError: the model that flow retrieval embeds with failed.
         """
-        now = self.clock(ZoneInfo(self.config.timezone)) if self.config.include_date_time else None
-        return render_prompt(template or self.template, prompt_variables(text, tracker, runtime, now))
+        retrieved = await self._retrieved(text, tracker, runtime)
+        return self._rendered(text, tracker, runtime, retrieved, template)
 
     async def understand(
         self, text: str, tracker: Tracker, runtime: Runtime, answer: Sequence[Command] | None = None
@@ -75,8 +79,12 @@ class CommandGenerator:
         reading = read_message(text, tracker, runtime, self.config.max_characters)
         if reading.commands is not None:
             return Understanding(startable_only(reading.commands, tracker, runtime))
-        prompt = self.prompt(reading.text, tracker, runtime)
-        parameters = self._parameters(tracker, runtime)
+        try:
+            retrieved = await self._retrieved(reading.text, tracker, runtime)
+        except LLMError as error:
+            return Understanding((Error(),), error=f"flow retrieval failed: {error}")
+        prompt = self._rendered(reading.text, tracker, runtime, retrieved)
+        parameters = self._parameters(tracker, runtime, retrieved)
         if answer is not None:
             commands = fitting(answer, tracker, runtime)
             return Understanding(commands, prompt=prompt, parsed=tuple(answer), parameters=parameters)
@@ -88,11 +96,26 @@ class CommandGenerator:
         commands = fitting(parsed, tracker, runtime)
         return Understanding(commands, prompt, completion.text, parsed, completion=completion, parameters=parameters)
 
-    def _parameters(self, tracker: Tracker, runtime: Runtime) -> Mapping[str, Any]:
+    async def _retrieved(self, text: str, tracker: Tracker, runtime: Runtime) -> tuple[str, ...] | None:
+        return await self.retriever.offered(text, tracker, runtime) if self.retriever else None
+
+    def _rendered(
+        self,
+        text: str,
+        tracker: Tracker,
+        runtime: Runtime,
+        retrieved: Sequence[str] | None,
+        template: Path | None = None,
+    ) -> str:
+        now = self.clock(ZoneInfo(self.config.timezone)) if self.config.include_date_time else None
+        return render_prompt(template or self.template, prompt_variables(text, tracker, runtime, now, retrieved))
+
+    def _parameters(self, tracker: Tracker, runtime: Runtime, retrieved: Sequence[str] | None) -> Mapping[str, Any]:
         """vLLM's request parameter for decoding by a grammar."""
         if not self.grammar:
             return {}
-        return {"structured_outputs": {"grammar": command_grammar(tracker, runtime, self.config.dsl_version)}}
+        grammar = command_grammar(tracker, runtime, self.config.dsl_version, retrieved)
+        return {"structured_outputs": {"grammar": grammar}}
 
 
 def _request(prompt: str, text: str, tracker: Tracker, parameters: Mapping[str, Any]) -> Request:

@@ -16,14 +16,14 @@ _FLOW_SLOT = "flow_name"
 
 
 def fitting(parsed: Sequence[Command], tracker: Tracker, runtime: Runtime) -> tuple[Command, ...]:
-    """``parsed`` without flows that cannot be meant and slots that are not open; never empty.
+    """``parsed`` without flows that cannot be meant and slots that are not open.
 
-    If nothing is left, the result is one `CannotHandle`.
+    If nothing can be meant the result is one `CannotHandle`; it is empty if no slot that was meant is open.
     """
     known = available_flows(tracker, runtime)
     commands = [command for item in parsed if (command := _with_known_flows(item, known)) is not None]
-    commands = [command for command in commands if _is_open(command, tracker, runtime)]
-    return tuple(_forced(commands, tracker, runtime)) or (CannotHandle(),)
+    commands = [command for command in commands or [CannotHandle()] if _is_open(command, tracker, runtime)]
+    return tuple(_forced(commands, tracker, runtime))
 
 
 def startable_only(commands: Iterable[Command], tracker: Tracker, runtime: Runtime) -> tuple[Command, ...]:
@@ -54,4 +54,5 @@ def _forced(commands: list[Command], tracker: Tracker, runtime: Runtime) -> list
     step = asking_step(tracker, runtime)
     if step is None or not step.force_slot_filling:
         return commands
-    return [command for command in commands if isinstance(command, SetSlot) and command.slot == step.slot]
+    answers = [command for command in commands if isinstance(command, SetSlot) and command.slot == step.slot]
+    return [*answers] or [CannotHandle()]

@@ -125,11 +125,6 @@ def test_other_endpoints(project, tmp_path):
             {"config": CONFIG.replace("Compact", "MultiStep")},
             "config.yml:6: MultiStepLLMCommandGenerator is not supported",
         ),
-        (
-            {"config": CONFIG.replace("CompactLLMCommandGenerator", "Ghost")},
-            "config.yml:5: the pipeline has no LLM command generator",
-        ),
-        ({"config": CONFIG.replace("pipeline", "x")}, "config.yml:1: the pipeline has no LLM command generator"),
         ({"config": CONFIG.replace("  - name: FlowPolicy", "  - x")}, "an entry of 'policies' needs a 'name'"),
         (
             {"config": CONFIG.replace("policies:\n  - name: FlowPolicy\n", "")},
@@ -225,8 +220,8 @@ def test_other_components_are_named_in_warnings(project):
     assistant = load_assistant(project(config=config.replace("assistant_id: test\n", "")))
     assert [str(warning).split("config.yml:")[1].split("\n")[0] for warning in assistant.warnings] == [
         "1: there is no 'assistant_id'.",
-        "5: DIETClassifier is not a part of CALM's language understanding and is ignored.",
-        "9: TEDPolicy is not a policy of CALM's flows and is ignored.",
+        "5: out of scope, not run: the NLU pipeline (DIETClassifier).",
+        "9: out of scope, not run: policies of rules and stories (TEDPolicy).",
     ]
 
 

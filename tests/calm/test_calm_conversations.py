@@ -452,7 +452,7 @@ def test_restart(talk):
     assert any(isinstance(event, Restarted) for event in turn.events)
     assert talk.stack == []
     assert talk.slot("day") is None
-    assert "friday" not in talk.conversation.prompt("hello")
+    assert "friday" not in talk.prompt("hello")
 
 
 def test_session_start_keeps_slots_in_a_later_session(talk):
@@ -474,7 +474,7 @@ def test_size_limits(talk):
     turn = talk.turn(text="x" * 61)
     assert turn.bot_messages[0].text.endswith("below 60 characters.")
     assert turn.prompt is None
-    assert "xxx" not in talk.conversation.prompt("hello")
+    assert "xxx" not in talk.prompt("hello")
 
 
 # -- failures -------------------------------------------------------------------------------------------------------

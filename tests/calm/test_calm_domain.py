@@ -216,10 +216,9 @@ def test_what_has_no_effect_is_a_warning(write):
     )
     assert read_domain(path, report).slots["a"].values == ()
     assert report.errors == ()
-    assert [str(warning).split("domain.yml:")[1] for warning in report.warnings] == [
-        "1: forms are not supported and ignored.",
+    assert [str(warning).split("domain.yml:")[1].split("\n")[0] for warning in report.warnings] == [
+        "1: out of scope, not run: forms (f).",
         "2: 'values' of slot 'a' are ignored: it is not categorical.",
-        "2: mapping from_entity of slot 'a' needs an NLU pipeline and is ignored.",
         "3: response 'say_x' should begin with 'utter_'.",
     ]
 

@@ -153,9 +153,6 @@ def test_a_loop_back_by_id():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("- a", "flows.yml:1: this is not a flow file"),
-        ("flow: {}", "has no 'flows'"),
-        ("flows: {}\nnlu: []", "'nlu' is not a key of a flow file"),
         ("flows: [a]", "'flows' must be a mapping"),
         ("flows:\n  f: x", "flows.yml:2: flow 'f' must be a mapping"),
         ("flows:\n  -f: {description: a, steps: [{action: b}]}", "'-f' cannot be the id"),
@@ -181,7 +178,6 @@ def test_a_loop_back_by_id():
         (flow_of([{"collect": "a", "utterr": "y"}]), "Did you mean 'utter'?"),
         (flow_of([{"collect": "a b"}]), "'a b' cannot name a slot"),
         (flow_of([{"collect": "a", "rejections": [{"if": "x"}]}]), "a rejection of the step that collects 'a'"),
-        (flow_of([{"call": "a", "mcp_server": "m"}]), "calls an agent or an MCP tool"),
         (flow_of([{"noop": True}]), "a 'noop' step of flow 'f' needs a 'next'"),
         (flow_of([{"noop": "x", "next": END}]), "'noop' must be true"),
         (flow_of([{"set_slots": []}]), "'set_slots' sets nothing"),
@@ -208,7 +204,6 @@ def test_a_loop_back_by_id():
             flow_of([{"action": "a", "next": [{"else": END}, {"if": "x", "then": END}]}]),
             "'else' must be the last branch",
         ),
-        (flow_of([{"action": "a", "next": [{"if": "x", "then": END, "or": 1}, {"else": END}]}]), "'or' is not a key"),
         (flow_of([{"action": "a", "next": [{"if": 3, "then": END}, {"else": END}]}]), "must be text, not 3"),
         (flow_of([{"action": "a", "next": [{"if": "x", "then": 3}, {"else": END}]}]), "'then' must be a step's id"),
         (flow_of([{"action": "a", "next": [{"if": "x", "then": []}, {"else": END}]}]), "'then' has an empty list"),
@@ -260,8 +255,31 @@ def test_order_of_files_is_the_order_of_flows(tmp_path):
     (tmp_path / "nlu.yml").write_text("nlu: []")
     report = Report()
     assert list(read_flows(tmp_path, report)) == ["from_a", "from_b"]
-    (warning,) = report.warnings
-    assert "nlu.yml:1: 'nlu' is training data" in str(warning)
+    assert report.set_aside == [(tmp_path / "nlu.yml", {"nlu": []})]
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("- a", "flows.yml:1: this is not a flow file: it has no 'flows'.\n  It is not read."),
+        ("flow: {}", "Did you mean the key `flows`?"),
+        ("flows: {}\nflowz: []", "flows.yml:2: 'flowz' is not a key of a flow file. Did you mean 'flows'?"),
+        (
+            flow_of([{"action": "a", "next": [{"if": "x", "then": END, "or": 1}, {"else": END}]}]),
+            "'or' is not a key of an 'if' branch.",
+        ),
+        (
+            flow_of([{"action": "a", "next": [{"if": "x", "then": END}, {"else": END, "next": END}]}]),
+            "'next' is not a key of an 'else' branch.",
+        ),
+    ],
+)
+def test_what_is_not_read_is_a_warning(tmp_path, text, warning):
+    (tmp_path / "flows.yml").write_text(text)
+    report = Report()
+    read_flows(tmp_path, report)
+    assert report.errors == ()
+    assert [warning in str(found) for found in report.warnings] == [True]
 
 
 def test_rejections_may_be_constant():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rasa_ft.calm.commands import CannotHandle, Error, Restart, SessionStart, SetSlot, StartFlow
-from rasa_ft.calm.messages import EMPTY, TOO_LONG, Reading, read_message
+from rasa_ft.calm.messages import EMPTY, TOO_LONG, Reading, intent_name, read_message
 from rasa_ft.engine.embedded import EmbeddedEngine
 
 LIMIT = 60
@@ -53,6 +53,15 @@ def test_what_is_understood_without_a_model(talk, text, commands):
 )
 def test_other_slash_messages_go_to_the_model_without_their_slash(talk, text, asked):
     assert read(talk, text) == Reading(asked)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("/book", "book"), ('/book@0.9{"day": 1}', "book"), ("/unheard_of", "unheard_of"), ("/SetSlots(day=1)", None)],
+)
+def test_the_intent_that_custom_actions_are_told(text, name):
+    assert intent_name(text) == name
+    assert intent_name(f"x {text}") is None
 
 
 def test_values_of_buttons_are_marked(talk):

@@ -16,8 +16,8 @@ from rasa_ft.calm.responses import (
     render_response,
     render_variation,
     select_variation,
-    template_syntax_error,
 )
+from rasa_ft.calm.templates import template_syntax_error
 
 SCOPE = Scope(slots={"name": "Ada", "amount": 55.0, "unset": None}, context={"name": "lost", "flow_id": "pay"})
 

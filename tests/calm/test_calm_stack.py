@@ -74,6 +74,7 @@ def test_a_tracker_is_a_value():
     assert dict(filled.slots) == {"a": 1, "b": 2}
     assert filled.has_been_set == {"b"}
     assert dict(filled.apply(AllSlotsReset()).slots) == {"a": 1, "b": None}
+    assert not filled.apply(AllSlotsReset()).has_been_set
 
 
 def test_a_restart_forgets_all_but_the_log():

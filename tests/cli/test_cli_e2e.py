@@ -53,23 +53,27 @@ def test_coverage_below_the_targets_can_be_required(capsys: pytest.CaptureFixtur
     assert "below the targets" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("test_cases: [{test_case: a, steps: [{usr: hi}]}]", "t.yml:1: a step has exactly one of"),
-        (
-            "test_cases: [{test_case: a, steps: [{user: hi, assertions: [{tool_executed: x}]}]}]",
-            "t.yml:1: assertion 'tool_executed' is not for CALM assistants",
-        ),
-    ],
-)
-def test_broken_tests_are_told_before_anything_is_loaded(
-    elsewhere: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
-) -> None:
-    (elsewhere / "t.yml").write_text(text)
+def test_broken_tests_are_told_before_anything_is_loaded(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (elsewhere / "t.yml").write_text("test_cases: [{test_case: a, steps: [{usr: hi}]}]")
     assert run(["test", "e2e", "t.yml"]) == 1  # there is no assistant here: not even looked for
     out, err = capsys.readouterr()
-    assert message in err and not out
+    assert "t.yml:1: a step has exactly one of" in err and not out
+
+
+def test_tests_that_need_what_is_not_run_are_skipped(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judged = "{test_case: a, steps: [{user: hi, assertions: [{generative_response_is_relevant: {threshold: 0.9}}]}]}"
+    (elsewhere / "t.yml").write_text(f"test_cases: [{judged}]")
+    words = ["test", "e2e", "t.yml", "--project", str(BOT), "-o", "r.yml"]
+    assert run(words) == 0
+    out = capsys.readouterr().out
+    assert "SKIPPED t.yml::a\n  t.yml:1: assertion 'generative_response_is_relevant' needs a language model" in out
+    assert "0 failed, 0 passed, 1 skipped" in out
+    assert "name" not in (elsewhere / "r_passed.yml").read_text() + (elsewhere / "r_failed.yml").read_text()
+    assert run([*words, "--json", "--coverage-report"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["skipped"], document["failed"], document["passed"]) == (1, 0, 0)
+    assert document["results"][0]["status"] == "skipped" and "as judge" in document["results"][0]["skipped"]
+    assert not list(elsewhere.glob("e2e_coverage_results/*.yml"))
 
 
 def test_no_tests_and_wrong_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,17 +96,6 @@ def test_project_is_found(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert find_project("deep") == elsewhere / "bot"
 
 
-def test_validate_and_train(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["data", "validate", "--project", str(BOT)]) == 0
-    assert "no errors, 0 warnings" in capsys.readouterr().out
-    assert run(["data", "validate", "--project", str(BOT), "--json"]) == 0
-    assert "book_ticket" in json.loads(capsys.readouterr().out)["flows"]
-    assert run(["train", "--project", str(BOT)]) == 0
-    assert "Nothing was trained" in capsys.readouterr().err
-    assert run(["data", "validate"]) == 1
-    assert "config.yml" in capsys.readouterr().err
-
-
 def test_shell_presses_buttons_and_ends(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     lines = iter(["I want to book a train to Stirling", "/stop"])
     monkeypatch.setattr("builtins.input", lambda _: next(lines))
@@ -113,7 +106,7 @@ def test_shell_presses_buttons_and_ends(capsys: pytest.CaptureFixture[str], monk
 
 def test_shell_numbers_mean_buttons(monkeypatch: pytest.MonkeyPatch) -> None:
     from rasa_ft.calm.events import Button
-    from rasa_ft.cli.assistant import _read
+    from rasa_ft.cli.shell import _read
 
     buttons = (Button("Yes", "/SetSlots(confirm=true)"), Button("No", "/SetSlots(confirm=false)"))
     for typed, sent in (("2", "/SetSlots(confirm=false)"), ("3", "3"), (" yes ", "yes"), ("/stop", None)):

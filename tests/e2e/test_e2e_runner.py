@@ -178,23 +178,6 @@ def test_fail_fast_ends_with_the_first_failure_whatever_the_speed(tmp_path: Path
     assert result.not_run == 6
 
 
-def test_assertions_that_cannot_be_judged_stop_everything_before_it_begins(tmp_path: Path) -> None:
-    steps = """
-      - user: hi
-        assertions:
-          - generative_response_is_relevant: {threshold: 0.5}
-          - tool_executed: x
-"""
-    file = tmp_path / "t.yml"
-    file.write_text(f"test_cases:\n  - test_case: one\n    steps: {steps}")
-    engine = ScriptedEngine({})
-    with pytest.raises(DataError) as caught:
-        play(engine, load_suite(file))
-    assert f"{file}:6: assertion 'generative_response_is_relevant' needs a language model as judge" in str(caught.value)
-    assert f"{file}:7: assertion 'tool_executed' is not for CALM" in str(caught.value)
-    assert engine.said == []
-
-
 def test_what_the_caller_raises_is_not_swallowed(tmp_path: Path) -> None:
     def stop(_: object) -> None:
         raise KeyError("from outside")

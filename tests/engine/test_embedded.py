@@ -9,10 +9,11 @@ import pytest
 from desk_assistant import DESK, SilentLLM, Talk, said
 
 from rasa_ft.calm.commands import SetSlot, StartFlow
-from rasa_ft.calm.events import SlotSet
+from rasa_ft.calm.events import SlotSet, UserUttered
 from rasa_ft.engine.base import Setup, Stub
 from rasa_ft.engine.embedded import load_engine
-from rasa_ft.errors import DataError
+from rasa_ft.engine.tracker_document import tracker_document
+from rasa_ft.errors import DataError, MissingRequirement
 
 
 def test_what_an_engine_tells(desk_engine):
@@ -42,7 +43,7 @@ def test_a_fork_goes_its_own_way(desk_engine):
         conversation = await desk_engine.start()
         await conversation.say("a desk", commands=(StartFlow("book_desk"),))
         fork = conversation.fork()
-        assert fork.prompt("friday") == conversation.prompt("friday")
+        assert await fork.prompt("friday") == await conversation.prompt("friday")
         turn = await fork.say("friday", commands=(SetSlot("day", "friday"),))
         again = await conversation.say("friday", commands=(SetSlot("day", "friday"),))
         other = await conversation.fork().say("sitting", commands=(SetSlot("kind", "sitting"),))
@@ -55,8 +56,21 @@ def test_a_fork_goes_its_own_way(desk_engine):
     assert conversation.tracker.slots["kind"] is None
 
 
+def test_every_conversation_has_a_name_of_its_own(desk_engine):
+    """Action servers keep data by it: two test cases must not spend from one account. A fork goes on with its own."""
+
+    async def run():
+        one, other = await desk_engine.start(), await desk_engine.start()
+        documents = [tracker_document(conversation.tracker, channel="c") for conversation in (one, other, one.fork())]
+        return [document["sender_id"] for document in documents]
+
+    first, second, forked = asyncio.run(run())
+    assert first != second
+    assert first == forked
+
+
 def test_a_replay_renders_the_prompt_and_asks_nobody(talk):
-    expected = talk.conversation.prompt("a desk")
+    expected = asyncio.run(talk.conversation.prompt("a desk"))
     turn = talk.turn("start flow book_desk", text="a desk")
     assert turn.prompt == expected
     assert turn.answer is None
@@ -77,15 +91,16 @@ def test_another_prompt(desk_engine, tmp_path: Path):
     template = tmp_path / "short.jinja2"
     template.write_text("{{ user_message }}!")
     conversation = asyncio.run(desk_engine.start())
-    assert conversation.prompt("hi", template) == "hi!"
+    assert asyncio.run(conversation.prompt("hi", template)) == "hi!"
     configured = load_engine(DESK, llm=SilentLLM(), prompt_template=template)
-    assert asyncio.run(configured.start()).prompt("hi") == "hi!"
+    assert asyncio.run(asyncio.run(configured.start()).prompt("hi")) == "hi!"
 
 
 def test_metadata_goes_with_the_message(desk_engine):
     conversation = asyncio.run(desk_engine.start())
     turn = asyncio.run(conversation.say("/book", metadata={"channel": "phone"}))
-    assert turn.metadata == turn.events[0].metadata == {"channel": "phone"}
+    user = next(event for event in turn.events if isinstance(event, UserUttered))
+    assert turn.metadata == user.metadata == {"channel": "phone"}
 
 
 def test_stubs_stand_for_all_custom_actions(desk_engine):
@@ -137,7 +152,13 @@ def test_actions_that_cannot_be_imported(tmp_path: Path):
     project = tmp_path / "bad"
     shutil.copytree(DESK, project, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "actions" / "rooms.py").write_text("import nowhere_to_be_found\n")
-    with pytest.raises(DataError, match=r"actions\.rooms.*ModuleNotFoundError.*nowhere_to_be_found"):
+    with pytest.raises(MissingRequirement, match=r"actions\.rooms' of .* imports 'nowhere_to_be_found', which is not"):
+        load_engine(project, llm=SilentLLM())
+    (project / "actions" / "rooms.py").write_text("import rasa.core\n")
+    with pytest.raises(MissingRequirement, match="needs a licence"):
+        load_engine(project, llm=SilentLLM())
+    (project / "actions" / "rooms.py").write_text("import actions.ghost\n")
+    with pytest.raises(DataError, match=r"No module named 'actions\.ghost'"):
         load_engine(project, llm=SilentLLM())
     assert "actions" not in sys.modules
 

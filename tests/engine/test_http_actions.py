@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import ssl
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from desk_assistant import Talk
 
 from rasa_ft.calm.domain import Domain
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, ActionResult
+from rasa_ft.calm.events import SlotSet
+from rasa_ft.calm.runtime import ActionFailed, ActionRejected, ActionResult, OutOfScopeReached
 from rasa_ft.engine.action_server import custom_actions
+from rasa_ft.engine.http_endpoint import request_timeout
 from rasa_ft.errors import DataError
 
 
 class ActionServer:
     """Answers with what the test prepared and keeps what it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.answers: list[tuple[int, Any]] = []
+        self.delay = 0.0
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         owner = self
 
@@ -31,6 +40,7 @@ class ActionServer:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 owner.requests.append((self.path, dict(self.headers), body))
                 status, answer = owner.answers.pop(0)
+                time.sleep(owner.delay)
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(json.dumps(answer).encode())
@@ -38,8 +48,18 @@ class ActionServer:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/webhook"
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *args: Any) -> None:
+                """A client that timed out, or distrusts us, has hung up."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        scheme = "http"
+        if certificate is not None:
+            scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}/webhook"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
@@ -123,5 +143,87 @@ def test_no_endpoint_at_all(talk):
 
 
 def test_a_url_that_is_none(tmp_path):
-    with pytest.raises(DataError, match="grpc://x"):
-        custom_actions(tmp_path, {"url": "grpc://x"}, Domain(), channel="collector")
+    with pytest.raises(DataError, match="ftp://x"):
+        custom_actions(tmp_path, {"url": "ftp://x"}, Domain(), channel="collector")
+
+
+def test_a_grpc_server_is_out_of_scope(talk):
+    with pytest.raises(OutOfScopeReached, match="gRPC"):
+        run(talk, {"url": "grpcs://x:50051"})
+
+
+def test_who_we_are(server, talk, monkeypatch):
+    monkeypatch.setenv("ACTION_PASSWORD", "pass")
+    auth = {"username": "me", "password": "${ACTION_PASSWORD}"}
+    server.answers = [(200, {})]
+    assert run(talk, {"url": server.url, "basic_auth": auth, "cookies": {"a": "b"}}) == ActionResult()
+    (_, headers, _) = server.requests[0]
+    assert headers["Authorization"] == "Basic bWU6cGFzcw=="
+    assert headers["Cookie"] == "a=b"
+
+
+def test_a_selective_domain(server, talk):
+    domain = replace(talk.engine.assistant.domain, actions_with_domain=frozenset({"action_break"}))
+    options = {"url": server.url, "enable_selective_domain": True}
+    actions = custom_actions(talk.engine.project, options, domain, channel="collector")
+    server.answers = [(200, {}), (449, {}), (200, {})]
+    for name in ("action_find_desk", "action_break"):
+        asyncio.run(actions.run(name, talk.conversation.tracker))
+    bodies = [body for _, _, body in server.requests]
+    assert [len(body["domain"]) if "domain" in body else None for body in bodies] == [0, None, len(domain.document())]
+    assert ["domain_digest" in body for body in bodies] == [False, True, True]
+
+
+@pytest.mark.parametrize("answer", [["not now"], "not now", None])
+def test_a_refusal_that_says_nothing_of_use(server, talk, answer):
+    server.answers = [(400, answer)]
+    with pytest.raises(ActionRejected, match="refused"):
+        run(talk, {"url": server.url})
+
+
+def test_what_a_failing_server_says(server, talk):
+    server.answers = [(500, {"error": "boom"}), (404, {})]
+    with pytest.raises(ActionFailed, match="500: boom"):
+        run(talk, {"url": server.url})
+    with pytest.raises(ActionFailed, match="it has no action action_find_desk"):
+        run(talk, {"url": server.url})
+
+
+def test_a_server_that_takes_too_long(server, talk, monkeypatch):
+    monkeypatch.setenv("DEFAULT_REQUEST_TIMEOUT", "0.1")
+    server.delay, server.answers = 0.5, [(200, {})]
+    with pytest.raises(ActionFailed, match="does not answer: ReadTimeout"):
+        run(talk, {"url": server.url})
+    monkeypatch.setenv("DEFAULT_REQUEST_TIMEOUT", "soon")
+    with pytest.raises(DataError, match="DEFAULT_REQUEST_TIMEOUT is 'soon'"):
+        run(talk, {"url": server.url})
+    monkeypatch.delenv("DEFAULT_REQUEST_TIMEOUT")
+    assert request_timeout() == 300
+
+
+def test_what_cannot_be_sent(server, talk):
+    tracker = talk.conversation.tracker.apply(SlotSet("height", float("nan")))
+    actions = custom_actions(talk.engine.project, {"url": server.url}, talk.engine.assistant.domain, channel="c")
+    with pytest.raises(ActionFailed, match="cannot be written as JSON"):
+        asyncio.run(actions.run("action_find_desk", tracker))
+    assert server.requests == []
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_certificates(talk, tmp_path):
+    file = tmp_path / "server.pem"
+    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=here"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "key.pem"), "-out", str(file)]
+    subprocess.run([*request.split(), *names], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_text(file.read_text() + (tmp_path / "key.pem").read_text())
+    server = ActionServer(both)
+    try:
+        server.answers = [(200, {})]
+        assert run(talk, {"url": server.url, "cafile": str(file)}) == ActionResult()
+        with pytest.raises(ActionFailed, match=r"does not answer.*CERTIFICATE_VERIFY_FAILED"):
+            run(talk, {"url": server.url})
+    finally:
+        server.close()
+    with pytest.raises(DataError, match=r"certificates .*gone\.pem, which does not exist"):
+        run(talk, {"url": server.url, "cafile": "gone.pem"})

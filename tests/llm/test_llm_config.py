@@ -69,6 +69,11 @@ def test_missing_file_has_no_groups(tmp_path: Path) -> None:
         ("{provider: recorded}", "'recordings' is missing"),
         ("{model: m}", "provider is missing"),
         ("{provider: azure, deployment: d, oauth: {type: x}}", "'oauth' is not supported"),
+        ("{provider: self-hosted, model: m, api_base: http://x, api_type: azure}", "api_type 'azure' is not supported"),
+        ("{provider: openai, model: m, extra_headers: {X: '${HOME}'}}", "may not refer to an environment variable"),
+        ("{provider: openai, model: m, stop: ['${HOME}']}", "may not refer to an environment variable"),
+        ("{provider: openai, model: m, max_retries: often}", "'max_retries' must be a number"),
+        ("{provider: bedrock, model: m, aws_secret_access_key: abc}", "must be a reference"),
         ("text", "a model must be a mapping"),
     ],
 )
@@ -121,6 +126,15 @@ def test_deprecated_names_are_mapped() -> None:
     assert model_config({"model": "gpt-4o"}).provider == "openai"
 
 
+def test_keys_that_are_no_request_parameters() -> None:
+    keys = {"provider": "openai", "model": "m", "organization": "o", "num_retries": 2, "drop_params": True, "seed": 1}
+    config = model_config(keys)
+    assert (config.organization, config.retries, config.parameters) == ("o", 2, {"seed": 1})
+    assert model_config({"provider": "bedrock", "model": "m", "aws_access_key_id": "$ID"}).secrets == {
+        "aws_access_key_id": "$ID"
+    }
+
+
 def test_self_hosted_keeps_max_tokens() -> None:
     config = model_config({"provider": "self-hosted", "model": "m", "api_base": "http://x", "max_tokens": 9})
     assert config.parameters == {"max_tokens": 9}
@@ -160,5 +174,6 @@ def test_command_group_of_a_project(tmp_path: Path) -> None:
     )
     assert command_group(tmp_path).id == "own"
     config.write_text("pipeline:\n  - name: KeywordIntentClassifier\n", encoding="utf-8")
-    with pytest.raises(DataError, match="no component of the pipeline"):
-        command_group(tmp_path)
+    assert command_group(tmp_path).models[0].provider == "openai"  # the default generator's
+    config.write_text("pipeline:\n  - name: mine.MyCompactLLMCommandGenerator\n    llm: {model_group: own}\n")
+    assert command_group(tmp_path).id == "own"

@@ -14,7 +14,7 @@ from rasa_ft.errors import BudgetExceeded, DataError, LLMUnavailable
 from rasa_ft.llm.budget import Budget, BudgetedLLM
 from rasa_ft.llm.client import Completion, Request
 from rasa_ft.llm.config import ModelGroup, model_config
-from rasa_ft.llm.groups import RoutedLLM, build_llm
+from rasa_ft.llm.groups import build_llm
 from rasa_ft.llm.store import Store, StoredLLM
 
 
@@ -122,19 +122,6 @@ def test_budget_of_calls_and_of_cost() -> None:
         asyncio.run(spend(by_calls, 1))
     with pytest.raises(BudgetExceeded, match=r"budget of 0\.15 is used up after 2 calls"):
         asyncio.run(spend(by_cost, 3))
-
-
-def test_router_takes_turns_and_falls_back() -> None:
-    good, bad = Counting(), Counting(fail=True)
-    llm = RoutedLLM([good, bad])
-
-    async def ask() -> list[str]:
-        return [(await llm.complete(Request.of_prompt("q"))).text for _ in range(4)]
-
-    assert asyncio.run(ask()) == ["q #1", "q #2", "q #3", "q #4"]
-    assert bad.calls == 2
-    with pytest.raises(LLMUnavailable):
-        asyncio.run(RoutedLLM([bad]).complete(Request.of_prompt("q")))
 
 
 def test_a_group_with_store_and_budget_over_http(server: FakeOpenAI, tmp_path: Path) -> None:

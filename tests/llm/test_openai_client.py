@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 
 import pytest
 from fake_openai import FakeOpenAI, Reply
 
-from rasa_ft.errors import LLMRefused, LLMUnavailable, MissingRequirement, RateLimited
+from rasa_ft.errors import (
+    DataError,
+    LLMError,
+    LLMRefused,
+    LLMUnavailable,
+    MissingRequirement,
+    RateLimited,
+    RequestRejected,
+)
 from rasa_ft.llm.client import Completion, Request
 from rasa_ft.llm.config import model_config
-from rasa_ft.llm.openai_client import OpenAIClient
+from rasa_ft.llm.openai_client import DEFAULT_TIMEOUT, OpenAIClient
 
 
 def client(server_url: str, *, concurrency: int = 4, retries: int | None = None, **keys: object) -> OpenAIClient:
@@ -153,3 +162,95 @@ def test_azure_uses_its_deployment(server: FakeOpenAI, monkeypatch: pytest.Monke
     llm = OpenAIClient(model_config({**keys, "api_base": server.url.removesuffix("/v1")}), concurrency=1)
     assert ask(llm).text == "echo: hello"
     assert server.paths == ["/openai/deployments/d1/chat/completions?api-version=2024-10-21"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (
+            Reply(400, '{"error": {"message": "maximum context length is 5", "code": "context_length_exceeded"}}'),
+            "long",
+        ),
+        (Reply(400, '{"error": {"message": "x", "code": "content_filter"}}'), "content was filtered"),
+        (Reply(422, '{"detail": "no such parameter"}'), "refused the request"),
+    ],
+)
+def test_a_request_at_fault_is_told_apart(server: FakeOpenAI, reply: Reply, words: str) -> None:
+    server.replies = [reply]
+    with pytest.raises(RequestRejected, match=words):
+        ask(client(server.url))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(("status", "advice"), [(401, "API key"), (404, "model name"), (402, "endpoints.yml")])
+def test_what_to_do_about_a_refusal(server: FakeOpenAI, status: int, advice: str) -> None:
+    server.replies = [Reply(status, "{}")]
+    with pytest.raises(LLMRefused, match=advice) as caught:
+        ask(client(server.url))
+    assert not isinstance(caught.value, RequestRejected)
+
+
+def test_secrets_are_nowhere(
+    server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TEST_LLM_KEY", "k-very-secret")
+    llm = client(server.url, api_key="${TEST_LLM_KEY}", retries=0)
+    with caplog.at_level(logging.INFO):
+        ask(llm)
+        for status in (400, 401, 404, 429, 500):
+            server.replies = [Reply(status, '{"error": {"message": "k-very-secret is bad"}}')]
+            with pytest.raises(LLMError) as caught:
+                ask(llm)
+            shown = (str(caught.value), repr(caught.value), repr(caught.value.__cause__), repr(llm._config))
+            assert "k-very-secret" not in " ".join(shown)
+    assert "k-very-secret" not in caplog.text
+
+
+def test_azure_by_its_environment(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"provider": "azure", "deployment": "${DEPLOYMENT}", "use_chat_completions_endpoint": False}
+    monkeypatch.setenv("DEPLOYMENT", "d2")
+    monkeypatch.setenv("AZURE_API_KEY", "k")
+    monkeypatch.delenv("AZURE_API_BASE", raising=False)
+    with pytest.raises(MissingRequirement, match="AZURE_API_BASE"):
+        ask(OpenAIClient(model_config(keys), concurrency=1))
+    monkeypatch.setenv("AZURE_API_BASE", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("AZURE_API_VERSION", "2024-10-21")
+    assert ask(OpenAIClient(model_config(keys), concurrency=1)).text == "echo: hello"
+    assert server.paths == ["/openai/deployments/d2/completions?api-version=2024-10-21"]
+
+
+def test_azure_key_from_the_configuration(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_API_KEY", raising=False)
+    keys = {"provider": "azure", "deployment": "d", "api_version": "1", "api_base": server.url.removesuffix("/v1")}
+    with pytest.raises(MissingRequirement, match="AZURE_API_KEY"):
+        ask(OpenAIClient(model_config(keys), concurrency=1))
+    monkeypatch.setenv("OWN_KEY", "k-azure")
+    assert ask(OpenAIClient(model_config({**keys, "api_key": "$OWN_KEY"}), concurrency=1)).text == "echo: hello"
+    monkeypatch.delenv("OWN_KEY")
+    with pytest.raises(DataError, match="OWN_KEY is not set"):
+        ask(OpenAIClient(model_config({**keys, "api_key": "$OWN_KEY"}), concurrency=1))
+
+
+def test_openai_where_its_environment_says(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k-openai")
+    monkeypatch.setenv("OPENAI_API_BASE", server.url)
+    keys = {"provider": "openai", "model": "gpt-4o", "organization": "org-1", "max_tokens": 5, "drop_params": True}
+    assert ask(OpenAIClient(model_config(keys), concurrency=1)).text == "echo: hello"
+    assert server.keys == ["Bearer k-openai"]
+    assert server.requests[0] == {
+        "model": "gpt-4o",
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_completion_tokens": 5,
+    }
+
+
+def test_the_vendor_s_service_is_asked_like_any_server(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RASA_PRO_LICENSE", "k-licence")
+    keys = {"provider": "rasa", "model": "m", "api_base": server.url, "api_key": "${RASA_PRO_LICENSE}"}
+    assert ask(OpenAIClient(model_config(keys), concurrency=1)).text == "echo: hello"
+    assert server.keys == ["Bearer k-licence"]
+
+
+def test_a_self_hosted_server_may_take_its_time() -> None:
+    assert DEFAULT_TIMEOUT == 300
+    assert client("http://127.0.0.1:9/v1")._config.timeout is None

@@ -25,6 +25,7 @@ from rasa_ft.calm.events import (
     UserUttered,
 )
 from rasa_ft.calm.flows.model import Flow
+from rasa_ft.calm.nlu_side import NO_NLU_SIDE, NluSide
 from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.errors import LLMUnavailable
 from rasa_ft.llm.client import Completion, Request
@@ -68,6 +69,7 @@ class FakeEngine:
     flows: Mapping[str, Flow] = field(default_factory=dict)
     custom_actions: frozenset[str] = frozenset()
     free_text_slots: frozenset[str] = frozenset({"city"})
+    nlu_side: NluSide = NO_NLU_SIDE
 
     @property
     def codec(self) -> Codec:
@@ -87,7 +89,7 @@ class FakeConversation:
     def fork(self) -> FakeConversation:
         return FakeConversation(self._engine, self.events)
 
-    def prompt(self, text: str, template: Path | None = None) -> str:
+    async def prompt(self, text: str, template: Path | None = None) -> str:
         name = template.name if template else "teacher"
         lines = [self._line(event) for event in self.events if isinstance(event, UserUttered | BotUttered | SlotSet)]
         return "\n".join([f"[{name}] flows: book", *lines, f"USER: {text}"])
@@ -96,7 +98,7 @@ class FakeConversation:
         self, text: str, *, metadata: Mapping[str, Any] | None = None, commands: Sequence[Command] | None = None
     ) -> Turn:
         payload = re.fullmatch(r"/SetSlots\((\w+)=(\w+)\)", text)
-        prompt = None if payload else self.prompt(text)
+        prompt = None if payload else await self.prompt(text)
         flow, requested = self.active_flow, self.requested
         error = None
         parsed: tuple[Command, ...] = ()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from rasa_ft.calm.findings import Report
-from rasa_ft.calm.flows.conditions import Comparison, comparisons, is_template, parse_errors, references
+from rasa_ft.calm.flows.conditions import Comparison, comparisons, parse_errors, references
 from rasa_ft.calm.slots import Slot
+from rasa_ft.calm.templates import is_template
 from rasa_ft.errors import Location
 from rasa_ft.yaml_source import did_you_mean
 
@@ -26,7 +27,12 @@ def check_condition(
     Conditions that are filled by jinja at run time can only be checked as templates.
     """
     for problem in parse_errors(condition):
-        report.error(f"the condition {condition!r} of {what} is malformed: {problem}", location)
+        report.error(
+            f"the condition {condition!r} of {what} is malformed: {problem}",
+            location,
+            rule="invalid-condition",
+            culprit=str(condition),
+        )
         return
     for reference in references(condition):
         _check_reference(reference, slots, what, location, report, namespaces)
@@ -45,6 +51,8 @@ def check_rejection_scope(condition: str, slot: str, what: str, location: Locati
                 f"a rejection of {what} names '{reference}', but rejections see only '{slot}'.",
                 location,
                 "Move the check into the flow's 'next', or into a custom action 'validate_" + slot + "'.",
+                rule="blind-rejection",
+                culprit=reference,
             )
 
 
@@ -63,10 +71,17 @@ def _check_reference(
             f"'{reference}' in the condition of {what} is neither text nor a known value.",
             location,
             f'Write "{reference}" in quotes if it is text; values are named {values}.',
+            rule="unknown-reference",
+            culprit=reference,
         )
     elif namespace == "slots" and rest.split(".")[0] not in slots:
         name = rest.split(".")[0]
-        report.error(f"the condition of {what} names the unknown slot '{name}'.{did_you_mean(name, slots)}", location)
+        report.error(
+            f"the condition of {what} names the unknown slot '{name}'.{did_you_mean(name, slots)}",
+            location,
+            rule="unknown-slot",
+            culprit=name,
+        )
 
 
 def _check_comparison(
@@ -89,8 +104,13 @@ def _check_comparison(
             f"{did_you_mean(str(value), slot.values)}",
             location,
             f"Values: {', '.join(slot.values)}.",
+            rule="impossible-comparison",
+            culprit=str(value),
         )
     elif slot.type == "bool" and not isinstance(value, bool):
         tell(
-            f"the condition of {what} compares the bool slot '{slot.name}' with {value!r}; use true or false.", location
+            f"the condition of {what} compares the bool slot '{slot.name}' with {value!r}; use true or false.",
+            location,
+            rule="impossible-comparison",
+            culprit=str(value),
         )

@@ -15,14 +15,15 @@ from typing import Any
 import ply.yacc
 import pypred.ast
 import pypred.parser
-from jinja2 import Template, TemplateError
-from jinja2.sandbox import SandboxedEnvironment
 from pypred.predicate import LiteralResolver
 
+from rasa_ft.calm.templates import TemplateFailure, compiled, fill, is_template
+
 log = logging.getLogger(__name__)
-# What filling a template that someone wrote may raise.
-TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
-_templates = SandboxedEnvironment(autoescape=False)
+# The library takes quadratic time for long sets, and recurses into what is nested (a chain of `and` is, too).
+MAX_CHARACTERS = 10_000
+MAX_DEPTH = 150
+_SHOWN = 40
 # One parser for the process: building its tables takes longer than any predicate, and it is not re-entrant.
 _parser_lock = threading.Lock()
 _RESOLVER = LiteralResolver()
@@ -72,7 +73,7 @@ def evaluate(
     tree = _parse(render(predicate, variables))
     try:
         return bool(tree.evaluate(_RESOLVER, document))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # whatever comparing these values raises
         raise ConditionError(f"it cannot be evaluated: {error}") from error
 
 
@@ -85,18 +86,9 @@ def render(predicate: str, variables: Mapping[str, Any] | None) -> str:
     if variables is None or not is_template(predicate):
         return predicate
     try:
-        return _template(predicate).render(variables)
-    except TEMPLATE_ERRORS as error:
+        return fill(predicate, variables)
+    except TemplateFailure as error:
         raise ConditionError(f"its template is broken: {error}") from error
-
-
-@lru_cache(maxsize=1024)
-def _template(predicate: str) -> Template:
-    return _templates.from_string(predicate)
-
-
-def is_template(predicate: str) -> bool:
-    return "{{" in predicate or "{%" in predicate
 
 
 def parse_errors(predicate: str | bool | None) -> tuple[str, ...]:
@@ -105,10 +97,10 @@ def parse_errors(predicate: str | bool | None) -> tuple[str, ...]:
         return ()
     try:
         if is_template(predicate):
-            _template(predicate)
+            compiled(predicate)
         else:
             _parse(predicate)
-    except (ConditionError, TemplateError) as error:
+    except (ConditionError, TemplateFailure) as error:
         return (str(error),)
     return ()
 
@@ -168,19 +160,36 @@ def _walk(node: Any) -> Iterator[Any]:
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Any:
     """The predicate's syntax tree, checked."""
+    if len(text) > MAX_CHARACTERS:
+        raise ConditionError(f"it is longer than {MAX_CHARACTERS} characters.")
     with _parser_lock:
         tree, problem = _run_parser(text)
-    if problem is None:
-        valid, info = tree.validate()
-        problem = None if valid else _first_problem(info)
+    problem = problem or _problem_of(tree)
     if problem is not None:
         raise ConditionError(problem)
     return tree
 
 
+def _problem_of(tree: Any) -> str | None:
+    if _depth(tree) > MAX_DEPTH:
+        return f"it is nested more than {MAX_DEPTH} levels deep; every 'and' and 'or' is a level."
+    valid, info = tree.validate()
+    return None if valid else _first_problem(info)
+
+
+def _depth(tree: Any) -> int:
+    """Levels of a tree; without recursion, for which the tree may be too deep."""
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [getattr(node, side) for node in level for side in ("left", "right") if hasattr(node, side)]
+    return depth
+
+
 def _run_parser(text: str) -> tuple[Any, str | None]:
     parser = _parser()
-    lexer = pypred.parser.get_lexer()
+    lexer = _lexer().clone()
+    lexer.errors = []
     lexer.parser = parser
     parser.lexer = lexer
     parser.errors = []
@@ -189,22 +198,39 @@ def _run_parser(text: str) -> tuple[Any, str | None]:
     except Exception as error:  # the library raises bare SyntaxError, and others from inside the lexer
         return None, _plain(error)
     if lexer.errors:
-        return None, f"'{lexer.errors[0][0]}' is not understood."
+        return None, f"'{_short(lexer.errors[0][0])}' is not understood."
     if parser.errors:
         _, _, value, position, _ = parser.errors[0]
-        return None, f"'{value}' is out of place at character {position + 1}."
+        return None, f"'{_short(value)}' is out of place at character {position + 1}."
     return tree, None
 
 
 def _plain(error: Exception) -> str:
-    return "it ends too early." if isinstance(error, SyntaxError) else f"it cannot be read: {error}"
+    if isinstance(error, SyntaxError):
+        return "it ends too early."
+    if isinstance(error, AttributeError):
+        return "the right side of 'matches' must be a text in quotes."
+    if isinstance(error, TypeError):
+        return "a set in braces may hold names, texts and numbers only."
+    return f"it cannot be read: {error}."
 
 
 def _first_problem(info: Mapping[str, Any]) -> str:
     if info["regex"]:
         pattern, reason = next(iter(info["regex"].items()))
-        return f"'{pattern}' is not a regular expression: {reason}."
-    return str(info["errors"][0])
+        return f"'{_short(pattern)}' is not a regular expression: {reason}."
+    return _short(str(info["errors"][0]), 200)
+
+
+def _short(text: Any, length: int = _SHOWN) -> str:
+    shown = str(text)
+    return shown if len(shown) <= length else f"{shown[:length]}…"
+
+
+@lru_cache(maxsize=1)
+def _lexer() -> Any:
+    """Never used itself: building one takes longer than reading a predicate, copying it does not."""
+    return pypred.parser.get_lexer()
 
 
 @lru_cache(maxsize=1)

@@ -51,6 +51,8 @@ def _with_called(flow: Flow, flows: Mapping[str, Flow], seen: set[str]) -> Itera
 
 def collect_steps(flow: Flow, flows: Mapping[str, Flow], resolve_calls: bool = True) -> tuple[CollectStep, ...]:
     """All collect steps in source order; those of a called flow stand where it is first called."""
+    if not resolve_calls or not flow.has_calls:
+        return flow.own_collect_steps
     return tuple(step for step in _steps(flow, flows, resolve_calls) if isinstance(step, CollectStep))
 
 

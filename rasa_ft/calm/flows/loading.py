@@ -16,7 +16,7 @@ from rasa_ft.calm.findings import Report, get_typed, known_keys, place_of, shown
 from rasa_ft.calm.flows.model import NEXT_PREFIX, Flow, NluTrigger, Step
 from rasa_ft.calm.flows.steps import read_steps
 from rasa_ft.errors import DataError, Location
-from rasa_ft.yaml_source import load_yaml, location_of, parse_yaml
+from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of, parse_yaml
 
 _FLOW_KEYS = frozenset(
     {
@@ -83,37 +83,57 @@ def _read_file(file: Path, report: Report) -> tuple[Flow, ...]:
 
 
 def _read_content(content: Any, file: Path, report: Report) -> tuple[Flow, ...]:
+    flows: tuple[Flow, ...] = ()
     if isinstance(content, Mapping) and "flows" in content:
-        known_keys(content, ("flows", "version"), "a flow file", report)
-        nodes = get_typed(content, "flows", dict, report, default={})
-        flows = (_flow(str(name), node, place_of(nodes, name), report) for name, node in nodes.items())
-        return tuple(flow for flow in flows if flow is not None)
-    if isinstance(content, Mapping) and any(key in content for key in _OTHER_DATA):
-        key = next(key for key in _OTHER_DATA if key in content)
-        report.warning(f"'{key}' is training data for NLU and ignored.", location_of(content, key))
-    elif content is not None:
-        report.error("this is not a flow file: it has no 'flows'.", Location(file, 1))
-    return ()
+        known_keys(content, ("flows", "version", *_OTHER_DATA), "a flow file", report, severity="warning")
+        nodes = get_typed(content, "flows", dict, report, default={}, rule="broken-section")
+        flows = tuple(_flow(str(name), node, place_of(nodes, name), report) for name, node in nodes.items())
+    elif content is not None and not _is_set_aside(content):
+        meant = any(did_you_mean(str(key), ("flows",)) for key in content) if isinstance(content, Mapping) else False
+        hint = f"It is not read.{' Did you mean the key `flows`?' if meant else ''}"
+        report.warning("this is not a flow file: it has no 'flows'.", Location(file, 1), hint, rule="not-a-flow-file")
+        return ()
+    if _is_set_aside(content):
+        report.set_aside.append((file, content))
+    return flows
+
+
+def _is_set_aside(content: Any) -> bool:
+    return isinstance(content, Mapping) and any(key in content for key in _OTHER_DATA)
 
 
 def _collected(files: list[tuple[Flow, ...]], report: Report) -> Flows:
     flows: dict[str, Flow] = {}
     for flow in (flow for file in files for flow in file):
         if flow.id in flows:
-            report.error(f"flow '{flow.id}' is already defined in {flows[flow.id].location}.", flow.location)
+            report.error(
+                f"flow '{flow.id}' is already defined in {flows[flow.id].location}.",
+                flow.location,
+                rule="duplicate-flow",
+                culprit=flow.id,
+            )
         else:
             flows[flow.id] = flow
     return MappingProxyType(flows)
 
 
-def _flow(flow_id: str, node: Any, place: Location, report: Report) -> Flow | None:
+def _flow(flow_id: str, node: Any, place: Location, report: Report) -> Flow:
     if not _FLOW_ID.fullmatch(flow_id) or flow_id in ("START", "END") or flow_id.startswith(NEXT_PREFIX):
         report.error(
-            f"'{flow_id}' cannot be the id of a flow.", place, "Use letters, digits, '_' and '-', not '-' at first."
+            f"'{flow_id}' cannot be the id of a flow.",
+            place,
+            "Use letters, digits, '_' and '-', not '-' at first.",
+            rule="invalid-flow-id",
+            culprit=flow_id,
         )
     if not isinstance(node, Mapping):
-        report.error(f"flow '{flow_id}' must be a mapping with a description and steps.", place)
-        return None
+        report.error(
+            f"flow '{flow_id}' must be a mapping with a description and steps.",
+            place,
+            rule="wrong-type",
+            culprit=flow_id,
+        )
+        return Flow(flow_id, re.sub("[_-]", " ", flow_id), "", (), place)
     known_keys(node, _FLOW_KEYS, "a flow", report)
     return Flow(
         id=flow_id,
@@ -126,14 +146,27 @@ def _flow(flow_id: str, node: Any, place: Location, report: Report) -> Flow | No
         nlu_triggers=_nlu_triggers(flow_id, node, report),
         persisted_slots=texts(node, "persisted_slots", report),
         run_pattern_completed=get_typed(node, "run_pattern_completed", bool, report, default=True),
+        translated_names=_translated_names(node, report),
     )
+
+
+def _translated_names(node: Mapping[str, Any], report: Report) -> Mapping[str, str]:
+    """``{fr: {name: …}}`` as names by language; other things that may be translated are not shown to users."""
+    languages = get_typed(node, "translation", dict, report, default={})
+    parts = {str(language): get_typed(languages, language, dict, report, default={}) for language in languages}
+    names = {language: get_typed(part, "name", str, report) for language, part in parts.items()}
+    return MappingProxyType({language: str(name) for language, name in names.items() if name})
 
 
 def _description(flow_id: str, node: Mapping[str, Any], place: Location, report: Report) -> str:
     description = get_typed(node, "description", str, report, default="")
     if not description.strip() and not isinstance(node.get("description"), Mapping | list):
         report.error(
-            f"flow '{flow_id}' has no description.", place, "The model chooses flows by what their description says."
+            f"flow '{flow_id}' has no description.",
+            place,
+            "The model chooses flows by what their description says.",
+            rule="missing-description",
+            culprit=flow_id,
         )
     return str(description).strip()
 
@@ -142,7 +175,7 @@ def _steps(flow_id: str, node: Mapping[str, Any], place: Location, report: Repor
     nodes = get_typed(node, "steps", list, report, default=[])
     if not nodes:
         if not isinstance(node.get("steps"), Mapping | str):
-            report.error(f"flow '{flow_id}' has no steps.", place)
+            report.error(f"flow '{flow_id}' has no steps.", place, rule="empty-steps", culprit=flow_id)
         return ()
     return read_steps(flow_id, nodes, report)
 
@@ -152,7 +185,10 @@ def _guard(flow_id: str, node: Mapping[str, Any], report: Report) -> str | bool 
     if guard is None or isinstance(guard, str | bool):
         return guard
     report.error(
-        f"'if' of flow '{flow_id}' must be a condition, true or false, not {shown(guard)}.", location_of(node, "if")
+        f"'if' of flow '{flow_id}' must be a condition, true or false, not {shown(guard)}.",
+        location_of(node, "if"),
+        rule="wrong-type",
+        culprit="if",
     )
     return None
 
@@ -168,5 +204,9 @@ def _nlu_triggers(flow_id: str, node: Mapping[str, Any], report: Report) -> tupl
         elif isinstance(intent, str):
             triggers.append(NluTrigger(intent))
         else:
-            report.error(f"an 'nlu_trigger' of flow '{flow_id}' needs an 'intent'.", location_of(nodes, index))
+            report.error(
+                f"an 'nlu_trigger' of flow '{flow_id}' needs an 'intent'.",
+                location_of(nodes, index),
+                rule="invalid-trigger",
+            )
     return tuple(triggers)

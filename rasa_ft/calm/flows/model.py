@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from rasa_ft.errors import Location
@@ -28,7 +30,7 @@ class Step:
 
     id: str
     next: tuple[Branch, ...]
-    location: Location
+    location: Location = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ class LinkStep(Step):
 
 @dataclass(frozen=True)
 class CallStep(Step):
+    """``mcp_server``: the server whose tool is called instead of a flow."""
+
     flow: str
+    mcp_server: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,22 +93,44 @@ class NluTrigger:
 
 @dataclass(frozen=True)
 class Flow:
-    """``steps``: every step, nested ones too, depth first in source order; the first one is where the flow begins."""
+    """``steps``: every step, nested ones too, depth first in source order; the first one is where the flow begins.
+
+    ``translated_names`` has the name in other languages, by language. Two flows are equal if they say the same,
+    wherever they stand.
+    """
 
     id: str
     name: str
     description: str
     steps: tuple[Step, ...]
-    location: Location
+    location: Location = field(compare=False)
     guard: str | bool | None = None
     always_include_in_prompt: bool = False
     nlu_triggers: tuple[NluTrigger, ...] = ()
     persisted_slots: tuple[str, ...] = ()
     run_pattern_completed: bool = True
+    translated_names: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def name_in(self, language: str | None) -> str:
+        """The human name; in ``language``, if it is translated."""
+        return self.translated_names.get(language or "", self.name)
 
     @property
     def is_pattern(self) -> bool:
         return self.id.startswith(PATTERN_PREFIX)
 
     def step(self, step_id: str) -> Step | None:
-        return next((step for step in self.steps if step.id == step_id), None)
+        return self._steps_by_id.get(step_id)
+
+    @cached_property
+    def _steps_by_id(self) -> Mapping[str, Step]:
+        return {step.id: step for step in reversed(self.steps)}
+
+    @cached_property
+    def own_collect_steps(self) -> tuple[CollectStep, ...]:
+        """In source order; not those of called flows."""
+        return tuple(step for step in self.steps if isinstance(step, CollectStep))
+
+    @cached_property
+    def has_calls(self) -> bool:
+        return any(isinstance(step, CallStep) for step in self.steps)

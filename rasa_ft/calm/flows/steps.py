@@ -41,9 +41,9 @@ _EXTRA: Mapping[str, tuple[str, ...]] = {
         "silence_timeout",
         "dtmf",
     ),
-    "call": ("description",),
+    # All but the description are for agents and MCP tools.
+    "call": ("description", "mcp_server", "mapping", "exit_if"),
 }
-_AGENT_KEYS = ("mcp_server", "mapping", "exit_if")
 _STEP_ID = re.compile(r"[\w.-]+")
 _SLOT_NAME = re.compile(r"[A-Za-z_][\w-]*")
 
@@ -105,7 +105,9 @@ class _Flattening:
 
     def _draft(self, node: Any, place: Location, nested: bool) -> _Draft | None:
         if not isinstance(node, Mapping):
-            self.report.error(f"a step of flow '{self.flow_id}' must be a mapping, not {shown(node)}.", place)
+            self.report.error(
+                f"a step of flow '{self.flow_id}' must be a mapping, not {shown(node)}.", place, rule="wrong-type"
+            )
             return None
         kinds = [kind for kind in _KINDS if kind in node]
         if not kinds:
@@ -113,9 +115,12 @@ class _Flattening:
             return None
         if len(kinds) > 1:
             self.report.error(
-                f"a step of flow '{self.flow_id}' is of several kinds at once: {', '.join(kinds)}.", place
+                f"a step of flow '{self.flow_id}' is of several kinds at once: {', '.join(kinds)}.",
+                place,
+                rule="ambiguous-step",
+                culprit=kinds[1],
             )
-        self._check_keys(node, kinds, place)
+        self._check_keys(node, kinds)
         step_id = node.get("id")
         automatic = f"{self.flow_id}_{len(self.drafts)}_{_label(kinds[0], node)}"
         return _Draft(node, automatic if step_id is None else str(step_id), kinds[0], place, nested)
@@ -126,12 +131,10 @@ class _Flattening:
             f"a step of flow '{self.flow_id}' needs one of: {', '.join(_KINDS)}.",
             place,
             f"Did you mean '{meant}'?" if meant else None,
+            rule="unknown-step-kind",
         )
 
-    def _check_keys(self, node: Mapping[str, Any], kinds: list[str], place: Location) -> None:
-        if kinds[0] == "call" and any(key in node for key in _AGENT_KEYS):
-            self.report.error(f"flow '{self.flow_id}' calls an agent or an MCP tool; they are not supported.", place)
-            return
+    def _check_keys(self, node: Mapping[str, Any], kinds: list[str]) -> None:
         known = (*kinds, *_COMMON, *_EXTRA.get(kinds[0], ()))
         known_keys(node, known, f"a step of kind '{kinds[0]}'", self.report)
 
@@ -141,7 +144,12 @@ class _Flattening:
             return
         place = place_of(draft.node, "next")
         if draft.kind == "link":
-            self.report.error(f"'link' ends flow '{self.flow_id}' and cannot have a 'next'.", place)
+            self.report.error(
+                f"'link' ends flow '{self.flow_id}' and cannot have a 'next'.",
+                place,
+                rule="link-with-next",
+                culprit="next",
+            )
         elif isinstance(target, str):
             draft.branches.append((None, target, place))
         elif isinstance(target, list) and target:
@@ -150,9 +158,9 @@ class _Flattening:
             message = f"'next' must be a step's id, END, or a list of conditions, not {shown(target)}."
             self._broken(draft, message, place)
 
-    def _broken(self, draft: _Draft, message: str, place: Location) -> None:
+    def _broken(self, draft: _Draft, message: str, place: Location, rule: str = "invalid-branch") -> None:
         draft.broken = True
-        self.report.error(message, place)
+        self.report.error(message, place, rule=rule)
 
     def _read_branches(self, draft: _Draft, entries: list[Any]) -> None:
         for index, entry in enumerate(entries):
@@ -161,16 +169,16 @@ class _Flattening:
                 self._broken(draft, "'else' must be the last branch.", place_of(entries, index))
         if not any(_is_else(entry) for entry in entries):
             message = f"the branches of this step in flow '{self.flow_id}' have no 'else'."
-            self._broken(draft, message, draft.location)
+            self._broken(draft, message, draft.location, "missing-else")
 
     def _read_branch(self, draft: _Draft, entry: Any, place: Location) -> None:
         if not isinstance(entry, Mapping):
             self._broken(draft, f"a branch must be 'if' with 'then', or 'else', not {shown(entry)}.", place)
         elif _is_else(entry):
-            known_keys(entry, ("else",), "an 'else' branch", self.report)
+            known_keys(entry, ("else",), "an 'else' branch", self.report, severity="warning")
             self._read_target(draft, None, "else", entry["else"], place)
         elif "if" in entry and "then" in entry:
-            known_keys(entry, ("if", "then"), "an 'if' branch", self.report)
+            known_keys(entry, ("if", "then"), "an 'if' branch", self.report, severity="warning")
             self._read_target(draft, self._condition(entry), "then", entry["then"], place)
         else:
             self._broken(draft, "a branch must have 'if' and 'then', or 'else'.", place)
@@ -181,7 +189,10 @@ class _Flattening:
             return condition
         if not isinstance(condition, bool):
             self.report.error(
-                f"a condition of flow '{self.flow_id}' must be text, not {shown(condition)}.", place_of(entry, "if")
+                f"a condition of flow '{self.flow_id}' must be text, not {shown(condition)}.",
+                place_of(entry, "if"),
+                rule="wrong-type",
+                culprit="if",
             )
         return str(condition).lower()
 
@@ -192,7 +203,7 @@ class _Flattening:
             message = f"'{key}' must be a step's id, END or a list of steps, not {shown(target)}."
             self._broken(draft, message, place)
         elif not target:
-            self._broken(draft, f"'{key}' has an empty list of steps.", place)
+            self._broken(draft, f"'{key}' has an empty list of steps.", place, "empty-steps")
         else:
             first = self.add_list(target, nested=True)
             # Without a readable step in the list its problems are reported already.
@@ -216,11 +227,22 @@ def _check_ids(flow_id: str, drafts: list[_Draft], report: Report) -> None:
         written = draft.node.get("id") is not None
         place = place_of(draft.node, "id") if written else draft.location
         if written and (draft.id in (START, END) or draft.id.startswith(NEXT_PREFIX)):
-            report.error(f"step id '{draft.id}' is reserved.", place)
+            report.error(f"step id '{draft.id}' is reserved.", place, rule="invalid-step-id", culprit=draft.id)
         elif written and not _STEP_ID.fullmatch(draft.id):
-            report.error(f"'{draft.id}' cannot be a step's id.", place, "Use letters, digits, '_', '-' and '.'.")
+            report.error(
+                f"'{draft.id}' cannot be a step's id.",
+                place,
+                "Use letters, digits, '_', '-' and '.'.",
+                rule="invalid-step-id",
+                culprit=draft.id,
+            )
         if draft.id in seen:
-            report.error(f"flow '{flow_id}' has two steps '{draft.id}'; the other is in {seen[draft.id]}.", place)
+            report.error(
+                f"flow '{flow_id}' has two steps '{draft.id}'; the other is in {seen[draft.id]}.",
+                place,
+                rule="duplicate-step",
+                culprit=draft.id,
+            )
         seen.setdefault(draft.id, place)
 
 
@@ -233,7 +255,12 @@ def _resolved(flow_id: str, draft: _Draft, known: set[str], report: Report) -> I
     if draft.kind == "link":
         return
     if draft.kind == "noop" and draft.node.get("next") is None:
-        report.error(f"a 'noop' step of flow '{flow_id}' needs a 'next'.", draft.location)
+        report.error(
+            f"a 'noop' step of flow '{flow_id}' needs a 'next'.",
+            draft.location,
+            rule="noop-without-next",
+            culprit="noop",
+        )
     elif not draft.branches and not draft.broken:
         yield _implicit_branch(flow_id, draft, report)
     for condition, target, place in draft.branches:
@@ -242,7 +269,7 @@ def _resolved(flow_id: str, draft: _Draft, known: set[str], report: Report) -> I
             yield Branch(condition, step_id, place)
         else:
             meant = did_you_mean(target, [*known, END])
-            report.error(f"flow '{flow_id}' has no step '{target}'.{meant}", place)
+            report.error(f"flow '{flow_id}' has no step '{target}'.{meant}", place, rule="unknown-step", culprit=target)
 
 
 def _implicit_branch(flow_id: str, draft: _Draft, report: Report) -> Branch:
@@ -251,6 +278,7 @@ def _implicit_branch(flow_id: str, draft: _Draft, report: Report) -> Branch:
             f"the last step of a nested list in flow '{flow_id}' needs a 'next'.",
             draft.location,
             "Name the step that follows, or END.",
+            rule="missing-next",
         )
     return Branch(None, draft.following or END)
 
@@ -260,14 +288,21 @@ def _check_reachable(flow_id: str, steps: tuple[Step, ...], report: Report) -> N
     reachable = reachable_steps(flow)
     for step in steps:
         if step.id not in reachable:
-            report.error(f"step '{step.id}' of flow '{flow_id}' can never be reached.", step.location)
+            report.error(
+                f"step '{step.id}' of flow '{flow_id}' can never be reached.", step.location, rule="unreachable-step"
+            )
 
 
 def _name(draft: _Draft, report: Report) -> str:
     value = draft.node[draft.kind]
     if isinstance(value, str) and value.strip():
         return value.strip()
-    report.error(f"'{draft.kind}' must be a name, not {shown(value)}.", location_of(draft.node, draft.kind))
+    report.error(
+        f"'{draft.kind}' must be a name, not {shown(value)}.",
+        location_of(draft.node, draft.kind),
+        rule="wrong-type",
+        culprit=draft.kind,
+    )
     return ""
 
 
@@ -280,12 +315,19 @@ def _link(draft: _Draft, branches: tuple[Branch, ...], report: Report) -> Step:
 
 
 def _call(draft: _Draft, branches: tuple[Branch, ...], report: Report) -> Step:
-    return CallStep(draft.id, branches, draft.location, flow=_name(draft, report))
+    server = get_typed(draft.node, "mcp_server", str, report)
+    return CallStep(draft.id, branches, draft.location, flow=_name(draft, report), mcp_server=server)
 
 
 def _noop(draft: _Draft, branches: tuple[Branch, ...], report: Report) -> Step:
-    if draft.node["noop"] is not True:
-        report.error(f"'noop' must be true, not {shown(draft.node['noop'])}.", location_of(draft.node, "noop"))
+    # Without a value it loads in CALM too, and assistants are written like that.
+    if draft.node["noop"] not in (True, None):
+        report.error(
+            f"'noop' must be true, not {shown(draft.node['noop'])}.",
+            location_of(draft.node, "noop"),
+            rule="wrong-type",
+            culprit="noop",
+        )
     return NoopStep(draft.id, branches, draft.location)
 
 
@@ -293,7 +335,9 @@ def _collect(draft: _Draft, branches: tuple[Branch, ...], report: Report) -> Ste
     node = draft.node
     slot = _name(draft, report)
     if slot and not _SLOT_NAME.fullmatch(slot):
-        report.error(f"'{slot}' cannot name a slot.", location_of(node, "collect"))
+        report.error(
+            f"'{slot}' cannot name a slot.", location_of(node, "collect"), rule="invalid-slot-name", culprit=slot
+        )
     return CollectStep(
         draft.id,
         branches,
@@ -324,7 +368,11 @@ def read_rejections(node: Mapping[str, Any], owner: str, report: Report) -> tupl
         if isinstance(condition, str) and isinstance(utter, str):
             rejections.append(Rejection(condition, utter, location_of(nodes, index)))
         else:
-            report.error(f"a rejection of {owner} needs the texts 'if' and 'utter'.", location_of(nodes, index))
+            report.error(
+                f"a rejection of {owner} needs the texts 'if' and 'utter'.",
+                location_of(nodes, index),
+                rule="invalid-rejection",
+            )
     return tuple(rejections)
 
 
@@ -336,9 +384,13 @@ def _set_slots(draft: _Draft, branches: tuple[Branch, ...], report: Report) -> S
             slot, value = next(iter(entry.items()))
             assignments.append((str(slot), plain(value)))
         else:
-            report.error(f"'set_slots' lists one 'slot: value' each, not {shown(entry)}.", location_of(entries, index))
+            report.error(
+                f"'set_slots' lists one 'slot: value' each, not {shown(entry)}.",
+                location_of(entries, index),
+                rule="wrong-type",
+            )
     if not entries and draft.node["set_slots"] in (None, []):
-        report.error("'set_slots' sets nothing.", draft.location)
+        report.error("'set_slots' sets nothing.", draft.location, rule="empty-steps", culprit="set_slots")
     return SetSlotsStep(draft.id, branches, draft.location, assignments=tuple(assignments))
 
 

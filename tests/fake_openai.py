@@ -82,7 +82,12 @@ class FakeOpenAI:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    """The last message, or the prompt, said again."""
+    """The last message, or the prompt, said again; for texts to embed, their lengths and numbers of words."""
+    if "input" in request:
+        vectors = [[float(len(text)), float(len(text.split()))] for text in request["input"]]
+        data = [{"object": "embedding", "index": index, "embedding": item} for index, item in enumerate(vectors)]
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        return {"object": "list", "data": data[::-1], "model": request["model"], "usage": usage}
     chat = "messages" in request
     text = "echo: " + (request["messages"][-1]["content"] if chat else request["prompt"])
     choice = {"index": 0, "finish_reason": "stop"}

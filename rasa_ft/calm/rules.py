@@ -1,0 +1,102 @@
+"""The names of all checks of an assistant, stable so that they can be searched for, and what each looks for.
+
+Most follow CALM's loader and validator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+RULES: Mapping[str, str] = {
+    # -- files
+    "unreadable-file": "a file is missing, is not YAML, has a key twice or refers to an undefined variable",
+    "broken-section": "a section of a file is unknown or not what it must be, so nothing of it was read",
+    "unknown-key": "a key that nothing reads",
+    "wrong-type": "a value of another type than the key takes",
+    "no-flows": "there is no flow of the assistant's own",
+    "no-domain": "there is no slot, response or action",
+    "not-a-flow-file": "a YAML file among the flows has no flows",
+    # -- flows
+    "duplicate-flow": "two flows have the same id",
+    "duplicate-flow-name": "two flows have the same name",
+    "duplicate-flow-description": "two flows have the same description but for punctuation",
+    "duplicate-trigger": "two flows are started by the same intent",
+    "invalid-flow-id": "the id of a flow is reserved or malformed",
+    "missing-description": "a flow has no description",
+    "invalid-trigger": "an nlu_trigger has no intent",
+    "unused-persisted-slot": "a flow persists a slot that it neither collects nor sets",
+    "persisted-twice": "a slot is persisted in the new and in the deprecated way",
+    # -- steps
+    "empty-steps": "a flow, a branch or a set_slots step has nothing in it",
+    "unknown-step-kind": "a step is none of the known kinds",
+    "ambiguous-step": "a step is of several kinds",
+    "duplicate-step": "two steps of a flow have the same id",
+    "invalid-step-id": "the id of a step is reserved or malformed",
+    "missing-next": "the last step of a nested list does not say what follows",
+    "link-with-next": "a link says what follows, but nothing can",
+    "noop-without-next": "a noop does not say what follows",
+    "unknown-step": "a next names a step that does not exist",
+    "unreachable-step": "no path leads to a step",
+    "invalid-branch": "a branch is neither if with then, nor a last else",
+    "missing-else": "branches without an else",
+    "unknown-flow": "a link or call names a flow that does not exist",
+    "invalid-link": "a link to a pattern, or from one, that is not allowed",
+    "invalid-call": "a call of a pattern, from a pattern, or of a flow with a link",
+    "circular-call": "flows call each other in a circle",
+    "missing-ask": "nothing asks for a collected slot",
+    "ambiguous-ask": "a response and an action both ask for a slot",
+    "invalid-rejection": "a rejection lacks if or utter",
+    "missing-rejection-response": "a rejection names a response that does not exist",
+    # -- names
+    "unknown-slot": "a slot that is not in the domain",
+    "list-slot": "a step collects or sets a slot of type list",
+    "unknown-action": "an action that is not in the domain",
+    "unknown-response": "a response that is not in the domain",
+    # -- conditions
+    "invalid-condition": "a condition that cannot be parsed",
+    "unknown-reference": "a word in a condition is neither text nor slots.… nor context.…",
+    "impossible-comparison": "a categorical or bool slot is compared with a value that it never has",
+    "blind-rejection": "a rejection looks at another slot, which rejections never see",
+    # -- slots
+    "duplicate-slot": "a slot is defined in two files",
+    "duplicate-name": "an action or intent is listed twice",
+    "invalid-slot-name": "the name of a slot is malformed",
+    "reserved-slot": "a slot of the runtime is defined anew",
+    "unknown-slot-type": "a slot has no known type",
+    "missing-values": "a categorical slot has no values",
+    "unused-values": "a slot that is not categorical has values",
+    "invalid-initial-value": "the initial value does not fit the slot",
+    "influence-conversation": "a slot of type any influences the conversation",
+    "csat-values": "csat_score has other values than the built-in ones",
+    "unknown-mapping": "a slot mapping of unknown type",
+    "run-action-every-turn": "run_action_every_turn beside a mapping that is not controlled, or an unknown action",
+    "allow-nlu-correction": "allow_nlu_correction without from_llm, or without an NLU mapping beside it",
+    "nlu-mapping": "a slot is mapped from NLU, and there is none",
+    "missing-validation-response": "the validation of a slot names a response that does not exist",
+    # -- responses
+    "duplicate-response": "a response is defined in two files",
+    "response-name": "the name of a response does not begin with utter_",
+    "invalid-button": "a button without title or payload",
+    "invalid-payload": "a /SetSlots payload is malformed, sets too many slots or one twice",
+    "free-text-payload": "a button sends text as if the user had written it",
+    "empty-placeholder": "a text with {} or ()",
+    "unknown-placeholder": "a text shows a value that is no slot",
+    "invalid-template": "a text is no jinja template",
+    "rephrase-without-rephraser": "a response is to be rephrased, and endpoints.yml has no rephraser",
+    # -- configuration
+    "no-assistant-id": "the assistant has no name of its own",
+    "no-generator": "there is no LLM command generator; the default one stands in",
+    "several-generators": "there is more than one LLM command generator",
+    "unsupported-generator": "the LLM command generator is one that is not supported",
+    "custom-component": "a class of the project's own, or an unknown one, is not run",
+    "no-flow-policy": "the policies lack FlowPolicy",
+    "invalid-timezone": "no such time zone",
+    "prompt-template": "a prompt template is missing or no jinja template",
+    "unknown-model-group": "a model group that is not in endpoints.yml",
+    "mixed-model-references": "models written in place beside model groups",
+    "invalid-model": "the configuration of a model or model group is inconsistent",
+    "nlg": "the entry nlg of endpoints.yml is not usable",
+    "no-documents": "document search has no documents",
+    "knowledge": "the flow or document index cannot be built or used as configured",
+    "out-of-scope": "a part of the project that is not run, and what that means for the results",
+}

@@ -1,3 +1,0 @@
-from fake_openai import server
-
-__all__ = ["server"]
