@@ -5,7 +5,7 @@ BIN := .venv/bin
 SEED ?= 1
 OUT ?= demo
 
-.PHONY: demo test lint bench install clean
+.PHONY: demo test lint coverage deep bench install clean
 
 demo: install
 	@$(BIN)/rasa-ft plugin enable
@@ -19,8 +19,21 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Of each pure layer at least what pyproject.toml says, by the tests of these layers alone.
+coverage: install
+	$(BIN)/python -m coverage run -m pytest -m "not slow" tests/calm tests/e2e tests/evaluation
+	@for part in calm e2e evaluation; do \
+	  echo "== $$part"; $(BIN)/python -m coverage report --include="rasa_ft/$$part/*" || exit 1; \
+	done
+
+# 10 000 examples of everything that may come: commands, conditions, broken files, whole conversations.
+deep: install
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest --hypothesis-show-statistics tests/test_loaders_properties.py \
+	  tests/test_hostile_text.py $(wildcard tests/calm/*_properties.py)
+
 bench: install
 	$(BIN)/python benchmarks/help_startup.py
+	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/training_speed.py
 
 install: .venv/installed

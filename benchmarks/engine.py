@@ -29,12 +29,13 @@ import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from synthetic_assistant import InstantLLM, conversation, write_assistant
 
 from rasa_ft.calm.commands import CancelFlow, StartFlow
-from rasa_ft.calm.events import FlowCompleted
+from rasa_ft.calm.events import FlowCompleted, UserUttered
 from rasa_ft.e2e.cases import load_suite
 from rasa_ft.engine.embedded import EmbeddedConversation, EmbeddedEngine, load_engine
 
@@ -76,7 +77,7 @@ def player(engine: EmbeddedEngine) -> Play:
 def _synthetic(engine: EmbeddedEngine) -> Play:
     """Conversations about flows from all files."""
     llm = engine.generator.llm
-    assert isinstance(llm, InstantLLM)
+    _check(isinstance(llm, InstantLLM), "the model is not the instant one")
     flows = len(engine.assistant.user_flows) - 1  # one is shared
     talks = [(number, (number + flows // 2 + 1) % flows) for number in range(0, flows, max(10, flows // 50 * 10))]
 
@@ -88,7 +89,7 @@ def _synthetic(engine: EmbeddedEngine) -> Play:
             for line in lines:
                 last = await talk.say(line.text)
             completed = [event.flow_id for event in last.events if isinstance(event, FlowCompleted)]
-            assert f"service_{number}" in completed, last
+            _check(f"service_{number}" in completed, f"the last turn was {last}")
         return sum(len(conversation(*talk)) for talk in talks)
 
     return play
@@ -102,10 +103,16 @@ def _example(engine: EmbeddedEngine) -> Play:
         for case in suite.cases:
             talk = await engine.start(suite.setup(case))
             for step in case.user_steps:
-                assert (await talk.say(step.text)).error is None, case.name
+                turn = await talk.say(step.text)
+                _check(turn.error is None, f"{case.name}: {turn.error}")
         return sum(len(case.user_steps) for case in suite.cases)
 
     return play
+
+
+def _check(true: bool, problem: str) -> None:
+    if not true:
+        raise SystemExit(f"the benchmark does not measure what it should: {problem}")
 
 
 def measure_time(folder: Path) -> dict[str, float]:
@@ -142,11 +149,12 @@ def measure_memory(folder: Path) -> dict[str, float]:
     tracemalloc.start()
     engine = opened(folder)
     load = _held()
-    asyncio.run(player(engine)())
+    first = asyncio.run(_long_conversation(engine))  # what all conversations share is made now
     before = _held()
-    turns, talks = asyncio.run(_long_conversation(engine))
+    second = asyncio.run(_long_conversation(engine))
     held = _held() - before
-    assert talks
+    turns = sum(isinstance(event, UserUttered) for event in second.events)
+    _check(len(first.events) == len(second.events), "the long conversations differ")
     return {"load_mb": load / 2**20, "turn_kb": held / turns / 2**10}
 
 
@@ -155,14 +163,14 @@ def _held() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-async def _long_conversation(engine: EmbeddedEngine, rounds: int = 30) -> tuple[int, EmbeddedConversation]:
+async def _long_conversation(engine: EmbeddedEngine, rounds: int = 30) -> EmbeddedConversation:
     """The user asks for the same again and again, and cancels it each time."""
     flow = next(flow for flow in engine.assistant.user_flows.values() if flow.guard is None)
     talk = await engine.start()
     for _ in range(rounds):
         await talk.say("i want that", commands=[StartFlow(flow.id)])
         await talk.say("no, leave it", commands=[CancelFlow()])
-    return 2 * rounds, talk
+    return talk
 
 
 # -- the table ------------------------------------------------------------------------------------------------------
@@ -185,7 +193,7 @@ def show(rows: list[Row]) -> None:
     for row in rows:
         print(f"{row.name:<16}{row.flows:>6}{row.load_s:>9.2f}{row.turns_per_s:>9.0f}", end="")
         print(f"{1000 / row.turns_per_s:>9.2f}{row.peak_mb:>9.0f}{row.load_mb:>9.2f}{row.turn_kb:>9.1f}")
-    for small, large in zip(rows, rows[1:], strict=False):
+    for small, large in pairwise(rows):
         if small.name.startswith("synthetic") and large.name.startswith("synthetic"):
             print(f"{small.name} -> {large.name}: flows x {large.flows / small.flows:.1f}", end="")
             print(f", load x {large.load_s / small.load_s:.1f}", end="")

@@ -27,8 +27,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SECRET_KEYS = frozenset(
     {"api_key", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "client_id", "client_secret"}
 )
-# Where libyaml may differ: what is not printable, tabs, byte order marks and line breaks of YAML 1.1; directives and ends
-# of documents; tags; a block scalar's header with a comment glued to it. One by one they are searched for fastest.
+# Where libyaml may differ: what is not printable, tabs, byte order marks and line breaks of YAML 1.1; directives and
+# ends of documents; tags; a block scalar's header with a comment glued to it. Searching for each by itself is fastest.
 _UNSURE = tuple(
     re.compile(pattern)
     for pattern in (

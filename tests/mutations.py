@@ -10,7 +10,24 @@ from hypothesis import strategies as st
 
 # What a YAML file may hold instead of what belongs there.
 VALUES = (
-    *("", "~", "null", "true", "yes", "'no'", "0", "-1", "3", "0.5", "1e400", "-.inf", ".nan", "9" * 400, "0x1F", "1_0"),
+    *(
+        "",
+        "~",
+        "null",
+        "true",
+        "yes",
+        "'no'",
+        "0",
+        "-1",
+        "3",
+        "0.5",
+        "1e400",
+        "-.inf",
+        ".nan",
+        "9" * 400,
+        "0x1F",
+        "1_0",
+    ),
     *("[]", "{}", "[[]]", "[1, null, {}]", "{a: b}", "{1: 2}", "{null: 1}", "{true: x}", "[a, [b, {c: d}]]", "''"),
     *("text", '"\\u0000"', '"\\ud800"', '"\\x1b[31m"', "é😀\u202e", "a: b: c", "- x", "? y", "|", ">-", "&a x", "*a"),
     *("&r [*r]", "!!python/object/apply:os.system ['true']", "!!binary aGk=", "!!str 1", "!own x", "2024-01-01"),
@@ -18,8 +35,43 @@ VALUES = (
     *("utter_", "action_listen", "/SetSlots(a=", "a" * 3000, "[" * 60 + "]" * 60, "<<", "{<<: 1}", "{<<: [{a: 1}]}"),
 )
 _INSERTED = (
-    *("\t", "\u00a0", "\ufeff", "\x00", "\x07", "\x85", "\u2028", "\r", "\ud800", "\u0301", "  ", "\n", "---\n", "...\n"),
-    *("#", ":", "- ", "? ", "&a ", "*a", "!", "|", "'", '"', "{", "}", "[", "]", "%YAML 1.1\n", "<<: *a", "`", "@", "${X}"),
+    *(
+        "\t",
+        "\u00a0",
+        "\ufeff",
+        "\x00",
+        "\x07",
+        "\x85",
+        "\u2028",
+        "\r",
+        "\ud800",
+        "\u0301",
+        "  ",
+        "\n",
+        "---\n",
+        "...\n",
+    ),
+    *(
+        "#",
+        ":",
+        "- ",
+        "? ",
+        "&a ",
+        "*a",
+        "!",
+        "|",
+        "'",
+        '"',
+        "{",
+        "}",
+        "[",
+        "]",
+        "%YAML 1.1\n",
+        "<<: *a",
+        "`",
+        "@",
+        "${X}",
+    ),
 )
 
 Mutation = Callable[[str, random.Random], str]
@@ -75,7 +127,23 @@ def _value_and_below(lines: list[str], rng: random.Random) -> None:
 
 def _key(lines: list[str], rng: random.Random) -> None:
     index = _line_with(lines, rng, r"\w:")
-    keys = ("null", "true", "3", "? [a]", "<<", "'a b'", "é", "''", "x" * 2000, "if", "next", "steps", "type", "text", "-")
+    keys = (
+        "null",
+        "true",
+        "3",
+        "? [a]",
+        "<<",
+        "'a b'",
+        "é",
+        "''",
+        "x" * 2000,
+        "if",
+        "next",
+        "steps",
+        "type",
+        "text",
+        "-",
+    )
     lines[index] = re.sub(r"[\w-]+:", lambda match: f"{rng.choice(keys)}:", lines[index], count=1)
 
 

@@ -84,7 +84,10 @@ READERS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "tests": (load_suite, texts(BOT / "e2e_tests", BOT / "e2e_stubbed")),
     "recordings": (lambda file: load_recordings(file, model="m"), texts(BOT / "recordings")),
     "finetune_data": (load_settings, texts(BOT / "finetune_data.yml")),
-    "recipes": (load_recipe, texts(ROOT / "examples" / "recipes", Path(rasa_ft.__file__).parent / "training" / "recipes")),
+    "recipes": (
+        load_recipe,
+        texts(ROOT / "examples" / "recipes", Path(rasa_ft.__file__).parent / "training" / "recipes"),
+    ),
     "rephrasing": (lambda file: load_rephrase_config(file, {}), [REPHRASING]),
 }
 
@@ -123,7 +126,9 @@ def test_a_broken_file_is_read_or_refused(kind: str, data: st.DataObject, folder
 
 @pytest.mark.parametrize("kind", READERS)
 @slow
-@given(text=st.text(max_size=60) | st.sampled_from(VALUES) | st.lists(st.sampled_from(VALUES), max_size=3).map("\n- ".join))
+@given(
+    text=st.text(max_size=60) | st.sampled_from(VALUES) | st.lists(st.sampled_from(VALUES), max_size=3).map("\n- ".join)
+)
 def test_a_file_of_something_else_is_read_or_refused(kind: str, text: str, folder: Path) -> None:
     read, _ = READERS[kind]
     file = folder / f"{kind}.yml"

@@ -108,7 +108,11 @@ def test_bytes_of_a_file_are_read_as_utf_8(tmp_path: Path) -> None:
 def test_aliases_and_merge_keys() -> None:
     assert read("a: &a {x: 1}\nb: *a\nc: [*a, *a]") == {"a": {"x": 1}, "b": {"x": 1}, "c": [{"x": 1}, {"x": 1}]}
     assert read("a: &a {x: 1, y: 1}\nb:\n  <<: *a\n  y: 2") == {"a": {"x": 1, "y": 1}, "b": {"x": 1, "y": 2}}
-    assert read("a: &a {x: 1}\nb: &b {y: 2}\nc:\n  <<: [*a, *b]") == {"a": {"x": 1}, "b": {"y": 2}, "c": {"x": 1, "y": 2}}
+    assert read("a: &a {x: 1}\nb: &b {y: 2}\nc:\n  <<: [*a, *b]") == {
+        "a": {"x": 1},
+        "b": {"y": 2},
+        "c": {"x": 1, "y": 2},
+    }
 
 
 @pytest.mark.filterwarnings("error")

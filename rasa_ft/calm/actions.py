@@ -31,7 +31,7 @@ from rasa_ft.calm.events import (
     SlotSet,
 )
 from rasa_ft.calm.interruptions import cancel_interrupted_flows, continue_interrupted_flow, listed, start_flow
-from rasa_ft.calm.out_of_scope import INTENTLESS
+from rasa_ft.calm.out_of_scope import INTENTLESS, VECTOR_STORE
 from rasa_ft.calm.runtime import (
     ActionFailed,
     ActionResult,
@@ -156,7 +156,13 @@ def _hang_up(tracker: Tracker, runtime: Runtime) -> Tracker:
 
 
 async def _search(tracker: Tracker, runtime: Runtime) -> Tracker:
-    """Say what the documents know."""
+    """Say what the documents know.
+
+    Raises:
+        OutOfScopeReached: they are in a store that cannot be asked.
+    """
+    if runtime.search is None and VECTOR_STORE in runtime.ignored:
+        raise OutOfScopeReached("the vector store")
     try:
         answer = await runtime.search.answer(tracker, runtime) if runtime.search else None
     except SearchFailed as error:

@@ -25,7 +25,7 @@ from rasa_ft.calm.out_of_scope import ADAPTER, NLU_DATA, ROUTERS, agent_names, c
 from rasa_ft.errors import DataError, Location
 from rasa_ft.yaml_source import load_yaml, plain
 
-_PATTERNS = Path(__file__).parent / "patterns"
+PATTERNS = Path(__file__).parent / "patterns"
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class Assistant:
 @lru_cache(maxsize=1)
 def builtin_flows() -> Flows:
     """The default pattern flows."""
-    return load_flows(_PATTERNS / "flows.yml")
+    return load_flows(PATTERNS / "flows.yml")
 
 
 @lru_cache(maxsize=1)
 def builtin_domain() -> Domain:
     """Slots and responses of the default patterns."""
-    return load_domain(_PATTERNS / "domain.yml")
+    return load_domain(PATTERNS / "domain.yml")
 
 
 def find_sources(

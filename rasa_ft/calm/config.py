@@ -11,7 +11,15 @@ from zoneinfo import ZoneInfo
 
 from rasa_ft.calm.components import known_component
 from rasa_ft.calm.findings import Report, get_typed, known_keys, shown, texts
-from rasa_ft.calm.out_of_scope import Part, check_vector_store, component_part, policy_part, warn_of_parts
+from rasa_ft.calm.out_of_scope import (
+    VECTOR_STORE,
+    Part,
+    can_be_searched,
+    check_vector_store,
+    component_part,
+    policy_part,
+    warn_of_parts,
+)
 from rasa_ft.calm.templates import template_syntax_error
 from rasa_ft.errors import DataError, Location
 from rasa_ft.files import exists
@@ -215,9 +223,11 @@ def _warn_of_others(
 
 
 def _ignored(content: Mapping[str, Any]) -> frozenset[str]:
-    """Class names of the pipeline and the policies that have a part which is not run."""
-    names = {name for key in ("pipeline", "policies") for name, _, _ in _components(content, key, Report())}
-    return frozenset(name for name in names if component_part(name) or policy_part(name))
+    """Class names of the pipeline and the policies that have a part which is not run, and such a store of documents."""
+    components = [item for key in ("pipeline", "policies") for item in _components(content, key, Report())]
+    stores = [node["vector_store"] for _, node, _ in components if isinstance(node.get("vector_store"), Mapping)]
+    names = {name for name, _, _ in components if component_part(name) or policy_part(name)}
+    return frozenset(names if all(map(can_be_searched, stores)) else names | {VECTOR_STORE})
 
 
 def _read_generator(name: str, node: Any, place: Location | None, folders: Sequence[Path], report: Report) -> Generator:

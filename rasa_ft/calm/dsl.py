@@ -55,15 +55,17 @@ class Codec(Protocol):
         """All commands found, line by line; nothing is checked against an assistant."""
 
 
-def codec_for(version: str) -> Codec:
+def codec_for(version: str, *, keeps_punctuation: bool = False) -> Codec:
     """The codec of ``v1``, ``v2`` or ``v3``.
+
+    ``keeps_punctuation``: v2 and v3 as they were at first, where a value ends as it was written (``York?``).
 
     Raises:
         ValueError: another version.
     """
     if version not in _CODECS:
         raise ValueError(f"unknown command syntax {version!r}; known are {', '.join(_CODECS)}")
-    return _CODECS[version]
+    return _AT_FIRST.get(version, _CODECS[version]) if keeps_punctuation else _CODECS[version]
 
 
 def clean_value(value: Any) -> Any:
@@ -187,8 +189,13 @@ def _v2_set(line: str) -> Command | None:
     return SetSlot(match[1], clean_value(_without_last_symbols(match[2]))) if match else None
 
 
+def _v2_set_as_written(line: str) -> Command | None:
+    match = _V2_SET.search(line)
+    return SetSlot(match[1], clean_value(match[2])) if match else None
+
+
 def _without_last_symbols(text: str) -> str:
-    """``text`` up to its last letter, digit or underscore, but at least one character (a pattern would be quadratic)."""
+    """``text`` up to its last letter, digit or underscore, but at least one character; a pattern would be quadratic."""
     end = len(text)
     while end > 1 and not (text[end - 1].isalnum() or text[end - 1] == "_"):
         end -= 1
@@ -224,8 +231,8 @@ def _readers(
     return (set_slot, start, *map(plain, before), clarify, *map(plain, after))
 
 
-def _v2_codec(version: str, phrases: dict[type[Command], str]) -> _LineCodec:
-    plain = _readers(_v2_set, _v2_start, _v2_clarify, lambda kind: _v2_plain(kind, phrases[kind]))
+def _v2_codec(version: str, phrases: dict[type[Command], str], set_slot: Reader = _v2_set) -> _LineCodec:
+    plain = _readers(set_slot, _v2_start, _v2_clarify, lambda kind: _v2_plain(kind, phrases[kind]))
     return _LineCodec(version, plain, _v2_writer(phrases))
 
 
@@ -233,4 +240,8 @@ _CODECS: dict[str, Codec] = {
     "v1": _LineCodec("v1", _readers(_v1_set, _v1_start, _v1_clarify, _v1_plain), _v1_write),
     "v2": _v2_codec("v2", _V2_PHRASES),
     "v3": _v2_codec("v3", _V3_PHRASES),
+}
+_AT_FIRST: dict[str, Codec] = {
+    "v2": _v2_codec("v2", _V2_PHRASES, _v2_set_as_written),
+    "v3": _v2_codec("v3", _V3_PHRASES, _v2_set_as_written),
 }

@@ -1,4 +1,4 @@
-"""What happened in a conversation, in order: the tracker is a list of these and nothing else.
+"""What happened in a conversation, in order: everything that a tracker says at the end of a turn follows from these.
 
 Names follow the CALM tracker format (``event: user | bot | slot | …``). All events are immutable, so that a
 conversation can be forked by sharing its list.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rasa_ft.calm.commands import Command
+from rasa_ft.calm.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,20 @@ class SlotSet(Event):
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where the flows stand while the bot listens; the fields are those of `rasa_ft.calm.tracker.Tracker`."""
+
+    stack: Stack
+    visited: tuple[Stack, ...]
+    followup: str | None
+
+
+@dataclass(frozen=True)
 class ActionExecuted(Event):
+    """``standing``: written into the last event of a turn, and no part of what makes two events equal."""
+
     action: str
+    standing: Standing | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 CHOICE_SLOT = "interrupted_flow_to_continue"
 # Before, the flow that was under way just asked its question again after an answer from documents.
-_OFFERS_AFTER_SEARCH = (3, 16)
+_OFFERS_AFTER_SEARCH = (3, 16, 0)
 
 
 def listed(names: Sequence[str], last: str) -> str:

@@ -14,6 +14,14 @@ from rasa_ft.calm.tracker import Tracker
 
 def startable_flows(tracker: Tracker, runtime: Runtime) -> dict[str, Flow]:
     """User flows whose guard lets them start now, in the order of their files."""
+    latest, flows = runtime.memo.get(startable_flows, (None, {}))
+    if latest is not tracker:  # a turn asks for them several times
+        flows = _startable(tracker, runtime)
+        runtime.memo[startable_flows] = (tracker, flows)
+    return dict(flows)
+
+
+def _startable(tracker: Tracker, runtime: Runtime) -> dict[str, Flow]:
     document = tracker.document()
     active = document["context"].get("flow_id")
     lets_start = _Guards(document)

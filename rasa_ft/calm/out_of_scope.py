@@ -20,6 +20,8 @@ RULE = "out-of-scope"
 OUT_OF_SCOPE = "rasa_ft_out_of_scope"
 INTENTLESS = "IntentlessPolicy"
 ADAPTER = "NLUCommandAdapter"
+# Stands among the names of what is not run where documents are kept in a store that cannot be asked.
+VECTOR_STORE = "vector_store"
 # How the url of an action server begins that cannot be asked.
 GRPC = "grpc"
 ROUTERS = frozenset({"LLMBasedRouter", "IntentBasedRouter"})
@@ -165,7 +167,7 @@ def check_vector_store(options: Mapping[str, Any], place: Location | None, repor
     store = options.get("vector_store")
     kind = store.get("type") if isinstance(store, Mapping) else None
     if isinstance(store, Mapping) and isinstance(kind, str) and not can_be_searched(store):
-        effect = "Questions for it find nothing. Use 'type: faiss' with 'source' to search the documents of a folder."
+        effect = "A test that reaches a search is skipped. 'type: faiss' with 'source' searches the files of a folder."
         warn(Part("the vector store", effect), location_of(store, "type") or place, report, [kind])
 
 
@@ -176,7 +178,7 @@ def can_be_searched(store: Mapping[str, Any]) -> bool:
 
 
 def agent_names(project: Path) -> frozenset[str]:
-    """Names that call steps may use for the agents in ``sub_agents``: of their folders, or those in their config.yml."""
+    """Names that call steps may use for agents: the folders in ``sub_agents``, and the names in config.yml there."""
     folder = project / "sub_agents"
     folders = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     return frozenset(name for path in folders for name in (path.name, _agent_name(path / "config.yml")) if name)

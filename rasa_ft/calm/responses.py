@@ -196,7 +196,7 @@ def fill_placeholders(text: str, scope: Scope) -> str:
     text stays as it is.
     """
     try:
-        return "".join(literal + _value(name, spec, conversion, scope) for literal, name, spec, conversion in _pieces(text))
+        return "".join(literal + _value(name, spec, form, scope) for literal, name, spec, form in _pieces(text))
     except (KeyError, ValueError) as error:
         log.warning("the text %r is said unfilled: %s", text, error)
         return text

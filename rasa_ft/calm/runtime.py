@@ -17,8 +17,11 @@ from rasa_ft.calm.tracker import Tracker
 
 # Actions of one turn. Ends what would never end by itself.
 MAX_ACTIONS = 1000
-# Versions of rasa-pro whose behaviour can be had. Earlier ones took interrupted flows up again without asking.
-OLDEST, NEWEST = (3, 14), (3, 21)
+# (major, minor, patch) of rasa-pro.
+Version = tuple[int, int, int]
+# Those whose behaviour can be had; of a minor version, the last patch unless one is named.
+LAST_PATCH = 999
+OLDEST, NEWEST = (3, 12, 0), (3, 21, LAST_PATCH)
 
 
 class ActionFailed(Exception):
@@ -93,7 +96,7 @@ class Runtime:
     flows: Mapping[str, Flow]
     custom: CustomActions
     channel: str = "collector"
-    version: tuple[int, int] = NEWEST
+    version: Version = NEWEST
     rephraser: Rephraser | None = None
     search: Search | None = None
     clock: Callable[[], float] | None = None

@@ -13,6 +13,7 @@ from typing import Any
 from rasa_ft.calm.commands import Command
 from rasa_ft.calm.copying import replace
 from rasa_ft.calm.events import (
+    ActionExecuted,
     AllSlotsReset,
     BotUttered,
     ConversationPaused,
@@ -23,6 +24,7 @@ from rasa_ft.calm.events import (
     SessionEnded,
     SessionStarted,
     SlotSet,
+    Standing,
     UserUttered,
 )
 from rasa_ft.calm.flows.model import Flow
@@ -106,6 +108,9 @@ class Tracker:
                     followup=SESSION_START_ACTION if isinstance(event, Restarted) else None,
                     paused=False,
                 )
+            case ActionExecuted() if event.standing is not None:
+                there = event.standing
+                return replace(self, stack=there.stack, visited=there.visited, followup=there.followup)
             case SessionEnded():
                 return replace(self, ended=True)
             case ConversationPaused() | ConversationResumed():
@@ -143,6 +148,14 @@ class Tracker:
         index = next(index for index in _backwards(self.events) if isinstance(self.events[index], UserUttered))
         user = replace(self.events[index], commands=tuple(commands))
         return replace(self, events=(*self.events[:index], user, *self.events[index + 1 :]))
+
+    def listening(self) -> Tracker:
+        """With where the flows stand written into the last event, so that the events alone tell how to go on."""
+        last = self.events[-1]
+        if not isinstance(last, ActionExecuted):
+            return self
+        marked = replace(last, standing=Standing(self.stack, self.visited, self.followup))
+        return replace(self, events=(*self.events[:-1], marked))
 
     def document(self) -> dict[str, Any]:
         """What conditions are evaluated on."""

@@ -55,7 +55,7 @@ async def take_turn(
     if tracker.ended or (tracker.paused and Restart() not in commands):
         return tracker
     tracker = await _run_every_turn_actions(_routed(tracker, runtime), runtime)
-    return await run_until_listening(process(commands, tracker, runtime), runtime)
+    return (await run_until_listening(process(commands, tracker, runtime), runtime)).listening()
 
 
 def _routed(tracker: Tracker, runtime: Runtime) -> Tracker:

@@ -17,10 +17,11 @@ from rasa_ft.calm.dsl import Codec
 from rasa_ft.calm.events import Event, UserUttered
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.calm.nlu_side import NluSide
-from rasa_ft.calm.runtime import MAX_ACTIONS, NEWEST, OLDEST, Runtime
+from rasa_ft.calm.runtime import LAST_PATCH, MAX_ACTIONS, NEWEST, OLDEST, Runtime, Version
 from rasa_ft.calm.sessions import arrive, begin_conversation, is_ignored
 from rasa_ft.calm.tracker import Tracker
 from rasa_ft.calm.turn import take_turn
+from rasa_ft.calm.versions import flows_of, keeps_punctuation
 from rasa_ft.engine.action_server import StubbedActions, custom_actions
 from rasa_ft.engine.archive import open_archive
 from rasa_ft.engine.base import Setup, Turn
@@ -78,9 +79,20 @@ def load_engine(
     if prompt_template is not None:
         settings = replace(settings, prompt_template=prompt_template)
     knowledge = knowledge or load_knowledge(assistant, answers=answers)
-    assistant = replace(assistant, warnings=(*assistant.warnings, *knowledge.warnings))
+    environment = _environment()
+    assistant = replace(
+        assistant,
+        flows=flows_of(assistant.flows, environment["version"]),
+        warnings=(*assistant.warnings, *knowledge.warnings),
+    )
     asked = llm or _configured_llm(project, endpoints, config)
-    generator = CommandGenerator(settings, asked, grammar=grammar, retriever=knowledge.retriever)
+    generator = CommandGenerator(
+        settings,
+        asked,
+        grammar=grammar,
+        retriever=knowledge.retriever,
+        keeps_punctuation=keeps_punctuation(environment["version"]),
+    )
     actions = custom_actions(project, assistant.endpoints.get("action_endpoint"), assistant.domain, channel=CHANNEL)
     ignored = assistant.config.ignored
     runtime = Runtime(
@@ -92,7 +104,7 @@ def load_engine(
         rephraser=rephraser_of(assistant, endpoints) if rephrase else None,
         clock=clock,
         ignored=ignored,
-        **_environment(),
+        **environment,
     )
     return EmbeddedEngine(assistant, generator, runtime, knowledge, owns_llm=llm is None)
 
@@ -110,15 +122,15 @@ def _environment() -> dict[str, Any]:
     return {"max_actions": int(most), "clarify_several_starts": several_starts, "version": _version()}
 
 
-def _version() -> tuple[int, int]:
+def _version() -> Version:
     """The version of rasa-pro to behave like."""
     wanted = os.environ.get(VERSION_VARIABLE, "").strip()
     if not wanted:
         return NEWEST
-    match = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)?", wanted)
-    version = (int(match[1]), int(match[2])) if match else None
+    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?", wanted)
+    version = (int(match[1]), int(match[2]), int(match[3] or LAST_PATCH)) if match else None
     if version is None or not OLDEST <= version <= NEWEST:
-        oldest, newest = (".".join(map(str, known)) for known in (OLDEST, NEWEST))
+        oldest, newest = (".".join(map(str, known[:2])) for known in (OLDEST, NEWEST))
         raise DataError(f"{VERSION_VARIABLE} is {wanted!r}.", hint=f"It must be a version from {oldest} to {newest}.")
     return version
 

@@ -106,7 +106,7 @@ def _missing(name: str, project: str, error: ModuleNotFoundError) -> DataError |
         )
     hint = f"Install it in the environment of rasa_ft, for example with `pip install {missing}`."
     if missing in ("rasa", "rasa_plus"):
-        hint = "It is a part of rasa-pro, which needs a licence. Take the import out of the actions, or install rasa-pro."
+        hint = "It is a part of rasa-pro, which needs a licence: install that, or take the import out of the actions."
     return MissingRequirement(
         f"the actions module '{name}' of {project} imports '{missing}', which is not installed.", hint=hint
     )

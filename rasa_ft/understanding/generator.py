@@ -45,18 +45,19 @@ class CommandGenerator:
     """Asks ``llm`` with the prompt that the assistant's configuration names, or our own if it names none.
 
     ``grammar``: every question carries the grammar of its possible answers, for servers that decode by it.
-    ``retriever`` chooses the flows of a prompt; None: all are offered.
+    ``retriever`` chooses the flows of a prompt; None: all are offered. ``keeps_punctuation``: see `codec_for`.
     """
 
     config: Generator
     llm: LLM
     grammar: bool = False
     retriever: Retriever | None = None
+    keeps_punctuation: bool = False
     clock: Callable[[ZoneInfo], datetime] = datetime.now
 
     @property
     def codec(self) -> Codec:
-        return codec_for(self.config.dsl_version)
+        return codec_for(self.config.dsl_version, keeps_punctuation=self.keeps_punctuation)
 
     @property
     def template(self) -> Path:

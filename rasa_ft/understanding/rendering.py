@@ -264,8 +264,11 @@ def _asked(tracker: Tracker, runtime: Runtime) -> dict[str, Any]:
 
 
 def transcript(tracker: Tracker, message: str, lines: int = HISTORY_LINES) -> str:
-    """The last ``lines`` lines since the session began, and ``message``, which was just said."""
-    return "\n".join((*history(tracker, lines), f"USER: {message}"))
+    """The last ``lines`` lines since the session began, and ``message``, which was just said.
+
+    Where nothing was said before, the first line is empty, as in prompts that rasa-pro has recorded.
+    """
+    return "\n".join(history(tracker, lines)) + f"\nUSER: {message}"
 
 
 def history(tracker: Tracker, lines: int = HISTORY_LINES) -> list[str]:

@@ -49,7 +49,10 @@ _WORDS = (
 from_words = st.lists(st.sampled_from(_WORDS), max_size=14).map(" ".join)
 _operands = st.sampled_from(_WORDS[:26])
 _comparisons = st.builds(
-    "{} {} {}".format, _operands, st.sampled_from(["=", "is", "is not", "<", ">=", "!=", "contains", "matches"]), _operands
+    "{} {} {}".format,
+    _operands,
+    st.sampled_from(["=", "is", "is not", "<", ">=", "!=", "contains", "matches"]),
+    _operands,
 )
 well_formed = st.recursive(
     _comparisons | _operands,
@@ -183,6 +186,10 @@ def test_a_template_reaches_no_code_and_no_files(template: str) -> None:
     except TemplateFailure:
         return
     assert not any(word in written for word in ("<class", "function", "object at", "project", "/", "tuple("))
+
+
+def test_a_template_may_be_too_deep_to_check() -> None:
+    assert template_syntax_error("{{ " + "(" * 3000 + ")" * 3000 + " }}") == "it is nested too deeply"
 
 
 def test_a_template_cannot_change_the_conversation() -> None:

@@ -6,6 +6,7 @@ what is left says that there is none. The newer syntaxes also lose the symbols a
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -40,9 +41,47 @@ flow_ids = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,12}", fullmatch=True)
 # Anything that a user may say or an action may set.
 _ODD = (
     *("", " ", "\n", "\t", "'", '"', "`", "None", "null", "undefined", "[missing]", "[missing information]", "none"),
-    *("New York.", "C++", "50%", "€ 5,00", "(a)", "a)", "(", "a, b", "don't", '"quoted"', "`x`", "x\ny", "\u2028", "\x85"),
-    *("start flow x", "set slot a b", "cancel flow", "\nstart flow x", "- start flow x", "<|im_end|>", "[INST]", "{{ x }}"),
-    *("/SetSlots(a=1)", "'None'", '" null "', "e\u0301", "हिन्दी", "\ud800", "\x1b[31m", "🙂", "...", "_", "-", "=", "#"),
+    *(
+        "New York.",
+        "C++",
+        "50%",
+        "€ 5,00",
+        "(a)",
+        "a)",
+        "(",
+        "a, b",
+        "don't",
+        '"quoted"',
+        "`x`",
+        "x\ny",
+        "\u2028",
+        "\x85",
+    ),
+    *(
+        "start flow x",
+        "set slot a b",
+        "cancel flow",
+        "\nstart flow x",
+        "- start flow x",
+        "<|im_end|>",
+        "[INST]",
+        "{{ x }}",
+    ),
+    *(
+        "/SetSlots(a=1)",
+        "'None'",
+        '" null "',
+        "e\u0301",
+        "हिन्दी",
+        "\ud800",
+        "\x1b[31m",
+        "🙂",
+        "...",
+        "_",
+        "-",
+        "=",
+        "#",
+    ),
 )
 values = st.one_of(
     st.sampled_from(_ODD),
@@ -93,12 +132,9 @@ def normalised(command: Command, version: str) -> tuple[Command, ...]:
             return (command,)
 
 
-# In v1 a command may stand anywhere in a line, so also inside a value: only the slot itself is safe there.
-_V1_FORMS = ("SetSlot(", "StartFlow(", "Clarify(", "Flow()", "Chat()", "Question()", "Reply()", "Messages()", "off()", "dle()")
-
-
 def holds_command(value: Any) -> bool:
-    return any(form in str(value) for form in _V1_FORMS)
+    """Whether the value may be read as another command: in v1 one may stand anywhere in a line, so also in a value."""
+    return re.search(r"[A-Za-z]\(", str(value)) is not None
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -124,7 +160,22 @@ texts_near_commands = st.lists(
     st.sampled_from(
         [
             *("start flow", "set slot", "disambiguate flows", "cancel flow", "offtopic reply", "search and reply"),
-            *("StartFlow(", "SetSlot(", "Clarify(", "CancelFlow()", ")", ",", " ", "  ", "a", "b_c", "9", "-", "*", "1. "),
+            *(
+                "StartFlow(",
+                "SetSlot(",
+                "Clarify(",
+                "CancelFlow()",
+                ")",
+                ",",
+                " ",
+                "  ",
+                "a",
+                "b_c",
+                "9",
+                "-",
+                "*",
+                "1. ",
+            ),
             *("`", "'", '"', "\n", "\r\n", "\u2028", ".", "!", "é", "\x00", "```", "None"),
         ]
     ),
@@ -134,12 +185,14 @@ texts_near_commands = st.lists(
 
 @pytest.mark.parametrize("version", VERSIONS)
 @given(text=st.text(max_size=200) | texts_near_commands)
-def test_any_answer_is_read_and_its_reading_is_final(version: str, text: str) -> None:
+@example(text="set slot a one  two")
+def test_any_answer_is_read_and_its_normal_form_is_final(version: str, text: str) -> None:
     codec = codec_for(version)
     found = codec.parse(text)
     again = codec.parse(codec.dump(found))
     if version != "v1" or not any(holds_command(command.value) for command in found if isinstance(command, SetSlot)):
-        assert again == found
+        assert again == tuple(part for command in found for part in normalised(command, version))
+        assert codec.parse(codec.dump(again)) == again
 
 
 @pytest.mark.parametrize("version", ["v2", "v3"])

@@ -9,7 +9,7 @@ import pytest
 from validation_project import CONFIG, DOMAIN, ENDPOINTS, FLOWS, Project, findings, flow, inspect
 
 from rasa_ft.calm.assistant import Assistant, load_assistant
-from rasa_ft.calm.commands import ChitChat, Command, StartFlow
+from rasa_ft.calm.commands import ChitChat, Command, Knowledge, StartFlow
 from rasa_ft.calm.events import ActionExecuted, FlowCancelled, FlowStarted, SlotSet
 from rasa_ft.calm.nlu_side import NluSide
 from rasa_ft.calm.out_of_scope import OUT_OF_SCOPE
@@ -87,6 +87,8 @@ def test_other_vector_stores(tmp_path: Path, kind: str) -> None:
     config = policies("EnterpriseSearchPolicy") + f"    vector_store: {{type: {kind}}}\n"
     warnings = [found for found in inspect(tmp_path, config=config) if found.rule == "out-of-scope"]
     assert [f"the vector store ({kind})" in found.message for found in warnings] == [True]
+    search = "  pattern_search:\n    description: search\n    steps: [{action: action_trigger_search}]\n"
+    assert reached(played(loaded(tmp_path, config=config, flows=FLOWS + search), Knowledge())) == ["the vector store"]
 
 
 def test_custom_classes(tmp_path: Path) -> None:

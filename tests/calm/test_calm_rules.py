@@ -1,6 +1,7 @@
 """Every check has a stable name, and every name a check."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +63,9 @@ def test_every_rule_is_listed_and_used() -> None:
 
 def test_names_are_in_one_style() -> None:
     assert all(rule == rule.lower() and "_" not in rule and " " not in rule for rule in RULES)
+
+
+def test_the_documentation_lists_every_rule() -> None:
+    text = (PACKAGE.parent / "docs" / "validation.md").read_text(encoding="utf-8").partition("## Checks")[2]
+    listed = re.findall(r"^\| `([\w-]+)` \| (.*) \|$", text, flags=re.MULTILINE)
+    assert dict(listed) == dict(RULES)

@@ -77,7 +77,9 @@ responses:
 
 
 def flow(name: str, *steps: str, more: str = "") -> str:
-    return f"  {name}:\n    description: {name} it is\n{more}    steps:\n" + "".join(f"      - {step}\n" for step in steps)
+    return f"  {name}:\n    description: {name} it is\n{more}    steps:\n" + "".join(
+        f"      - {step}\n" for step in steps
+    )
 
 
 ASKING = (
@@ -85,7 +87,12 @@ ASKING = (
     + flow("checks", "{collect: v, rejections: [{if: slots.v contains 'x', utter: utter_bad}]}", "collect: k")
     + flow("insists", "{collect: raw, force_slot_filling: true}", "collect: a", more="    persisted_slots: [a]\n")
     + flow("guarded", "action: utter_said", more="    if: slots.b\n")
-    + flow("sets", "set_slots: [{a: x}, {n: 99}, {tags: [1]}]", "action: action_own", more="    run_pattern_completed: false\n")
+    + flow(
+        "sets",
+        "set_slots: [{a: x}, {n: 99}, {tags: [1]}]",
+        "action: action_own",
+        more="    run_pattern_completed: false\n",
+    )
 )
 LOOPING = (
     flow("round", "{id: here, noop: true, next: [{if: slots.b, then: END}, {else: here}]}")
@@ -108,18 +115,30 @@ LINKED = (
 _OVERRIDES = (
     flow("pattern_completed", "collect: b", "link: asks")
     + flow("pattern_chitchat", "collect: a", "link: asks")
-    + flow("pattern_correction", "{collect: confirm_correction, ask_before_filling: true}", "action: action_correct_flow_slot")
+    + flow(
+        "pattern_correction",
+        "{collect: confirm_correction, ask_before_filling: true}",
+        "action: action_correct_flow_slot",
+    )
     + flow("pattern_cannot_handle", "{id: again, action: utter_said, next: again}")
     + flow("pattern_cancel_flow", "action: action_cancel_flow", "collect: b")
     + flow("pattern_clarification", "action: action_clarify_flows", "collect: k", "link: asks")
     + flow("pattern_search", "action: action_trigger_search", "action: utter_said")
-    + flow("pattern_continue_interrupted", "action: action_continue_interrupted_flow", "action: action_cancel_interrupted_flows")
+    + flow(
+        "pattern_continue_interrupted",
+        "action: action_continue_interrupted_flow",
+        "action: action_cancel_interrupted_flows",
+    )
     + flow("pattern_internal_error", "action: action_fails")
     + flow("pattern_session_start", "action: action_session_start", "action: flow_asks")
     + flow("pattern_skip_question", "action: action_clean_stack")
 )
 _OTHER_OVERRIDES = (
-    flow("pattern_collect_information", "{id: s, action: '{{ context.utter }}', next: s2}", "{id: s2, action: action_listen}")
+    flow(
+        "pattern_collect_information",
+        "{id: s, action: '{{ context.utter }}', next: s2}",
+        "{id: s2, action: action_listen}",
+    )
     + flow("pattern_completed", "action: action_repeat_bot_messages", "action: flow_asks")
     + flow("pattern_internal_error", "{id: here, noop: true, next: here}")
     + flow("pattern_correction", "action: action_correct_flow_slot", "action: action_restart")
@@ -134,7 +153,19 @@ FLOWS = {
     "overridden otherwise": ASKING + LOOPING + _OTHER_OVERRIDES,
 }
 SLOTS = ("a", "b", "n", "k", "tags", "c", "v", "raw", "confirm_correction", "interrupted_flow_to_continue", "ghost")
-_FLOW_NAMES = ("asks", "checks", "insists", "guarded", "sets", "round", "acting", "asking", "failing", "refusing", "left")
+_FLOW_NAMES = (
+    "asks",
+    "checks",
+    "insists",
+    "guarded",
+    "sets",
+    "round",
+    "acting",
+    "asking",
+    "failing",
+    "refusing",
+    "left",
+)
 _FLOW_NAMES += ("right", "quiet_left", "one", "two", "three", "ends", "searches", "pattern_search", "gone")
 
 # What custom actions answer, as well-behaved code would and as no code should.
@@ -210,7 +241,22 @@ class Scripted:
 
 
 values = st.sampled_from(
-    ["x", "y", "bad", "true", "false", "7", "99", "asks", "none", "{a}", "{{ a }}", "/SetSlots(a=1)", "start flow asks", ""]
+    [
+        "x",
+        "y",
+        "bad",
+        "true",
+        "false",
+        "7",
+        "99",
+        "asks",
+        "none",
+        "{a}",
+        "{{ a }}",
+        "/SetSlots(a=1)",
+        "start flow asks",
+        "",
+    ]
 ) | st.sampled_from([None, True, False, 3, 2.5, float("nan"), ["l"], {"m": 1}])
 set_slots = st.builds(SetSlot, st.sampled_from(SLOTS), values, st.sampled_from(["LLM", "CommandPayloadReader"]))
 flow_names = st.sampled_from(_FLOW_NAMES)
@@ -221,7 +267,13 @@ others = st.sampled_from(
     [
         *(CancelFlow(), ChitChat(), Knowledge(), SkipQuestion(), Repeat(), HumanHandoff(), CannotHandle(), Error()),
         *(CannotHandle("cannot_handle_chitchat"), HandleCodeChange(), SessionStart(), Restart(), UserSilence(), Noop()),
-        *(ChangeFlow(), Clarify(), Clarify(("asks",)), Error("rasa_internal_error_user_input_too_long"), Clarify(("gone", "one"))),
+        *(
+            ChangeFlow(),
+            Clarify(),
+            Clarify(("asks",)),
+            Error("rasa_internal_error_user_input_too_long"),
+            Clarify(("gone", "one")),
+        ),
     ]
 )
 commands = st.one_of(
@@ -300,7 +352,8 @@ def check_fold(tracker: Tracker) -> None:
     # repr: nan is not equal to itself
     assert repr(dict(again.slots)) == repr(dict(tracker.slots))
     assert again.has_been_set == tracker.has_been_set
-    assert (again.ended, again.paused) == (tracker.ended, tracker.paused)
+    assert (again.ended, again.paused, again.followup) == (tracker.ended, tracker.paused, tracker.followup)
+    assert repr((again.stack, again.visited)) == repr((tracker.stack, tracker.visited))
 
 
 def check_length(before: Tracker, after: Tracker, runtime: Runtime) -> None:
@@ -310,7 +363,11 @@ def check_length(before: Tracker, after: Tracker, runtime: Runtime) -> None:
 
 @given(name=names, script=turns, given_answers=answers)
 @example(name="looping", script=[[StartFlow("round")], [StartFlow("acting")], [StartFlow("asking")]], given_answers={})
-@example(name="linked", script=[[StartFlow("left")], [StartFlow("quiet_left")], [StartFlow("one")], [SetSlot("v", "x")]], given_answers={})
+@example(
+    name="linked",
+    script=[[StartFlow("left")], [StartFlow("quiet_left")], [StartFlow("one")], [SetSlot("v", "x")]],
+    given_answers={},
+)
 def test_every_turn_ends_and_the_tracker_stays_true(
     name: str, script: list[tuple[Command, ...]], given_answers: dict[str, ActionResult], runtimes: dict[str, Runtime]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from small_bot import small_engine, small_talk
 
+from rasa_ft.calm.commands import SetSlot
 from rasa_ft.calm.events import RoutingSessionEnded
 from rasa_ft.calm.runtime import NEWEST
 from rasa_ft.engine.tracker_document import tracker_document
@@ -54,10 +55,43 @@ def test_an_answer_from_documents_interrupts_since_3_16(tmp_path, monkeypatch):
         assert talk.say("provide info") == ["utter_no_knowledge_base", question]
 
 
-@pytest.mark.parametrize("version", ["3.13", "4", "new", "3.22.0"])
+def test_the_end_of_a_flow_asks_since_3_16(tmp_path, monkeypatch):
+    asked = {"3.15": "utter_can_do_something_else", "3.16": "utter_ask_continue_conversation"}
+    for version, last in asked.items():
+        monkeypatch.setenv("RASA_FT_RASA_PRO_VERSION", version)
+        talk = small_talk(tmp_path, FLOWS, DOMAIN)
+        assert talk.say("start flow rent; set slot boat canoe; set slot hours 2") == ["utter_rented", last]
+    monkeypatch.setenv("RASA_FT_RASA_PRO_VERSION", "3.15")
+    overriding = FLOWS + ROUTED_END.replace("      - action: action_reset_routing\n", "")
+    talk = small_talk(tmp_path, overriding, DOMAIN)
+    assert talk.say("start flow rent; set slot boat canoe; set slot hours 2") == ["utter_rented", "utter_rented"]
+
+
+def test_interrupted_flows_go_on_by_themselves_before_3_14(tmp_path, monkeypatch):
+    other = FLOWS + "  ask:\n    description: ask the hours\n    steps: [{action: utter_rented}]\n"
+    asked = {
+        "3.13.10": ["utter_rented", "utter_flow_continue_interrupted", "utter_ask_boat"],
+        "3.14": ["utter_rented", "utter_ask_continue_interrupted_flow_confirmation"],
+    }
+    for version, said in asked.items():
+        monkeypatch.setenv("RASA_FT_RASA_PRO_VERSION", version)
+        talk = small_talk(tmp_path, other, DOMAIN)
+        talk.say("start flow rent")
+        assert talk.say("start flow ask") == said
+
+
+def test_values_end_as_written_before_3_12_14(tmp_path, monkeypatch):
+    kept = {"3.12.13": "canoe?", "3.12.14": "canoe", "3.12": "canoe", "3.21": "canoe"}
+    for version, value in kept.items():
+        monkeypatch.setenv("RASA_FT_RASA_PRO_VERSION", version)
+        codec = small_engine(tmp_path, FLOWS, DOMAIN).codec
+        assert codec.parse("set slot boat 'canoe?'") == (SetSlot("boat", value),)
+
+
+@pytest.mark.parametrize("version", ["3.11", "4", "new", "3.22.0", "3.12.x"])
 def test_versions_that_cannot_be_had(tmp_path, monkeypatch, version):
     monkeypatch.setenv("RASA_FT_RASA_PRO_VERSION", version)
-    with pytest.raises(DataError, match=r"RASA_FT_RASA_PRO_VERSION is '.*'\.\n.*from 3\.14 to 3\.21"):
+    with pytest.raises(DataError, match=r"RASA_FT_RASA_PRO_VERSION is '.*'\.\n.*from 3\.12 to 3\.21"):
         small_engine(tmp_path, FLOWS, DOMAIN)
 
 

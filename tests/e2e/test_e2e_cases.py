@@ -79,6 +79,12 @@ def test_assertion_case_is_read(tmp_path: Path) -> None:
     assert uttered.location.line == 8
 
 
+def test_a_user_step_may_have_no_assertions(tmp_path: Path) -> None:
+    steps = "[{user: hi, assertions: []}, {user: go, assertions: [{flow_started: f}]}]"
+    first, second = load_suite(write(tmp_path, "a.yml", one_case(steps=steps))).cases[0].user_steps
+    assert (len(first.assertions), len(second.assertions)) == (0, 1)
+
+
 def test_folder_is_sorted_and_reads_only_test_files(tmp_path: Path) -> None:
     write(tmp_path, "b.yml", one_case("second"))
     write(tmp_path, "a/deep.yaml", one_case("first"))

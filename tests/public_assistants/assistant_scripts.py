@@ -31,11 +31,13 @@ describes one assistant::
           fourth case: {note: what is special about the answers, answers: [start flow x]}
           fifth case: {found: false, answers: [provide info]}     # the documents have no answer; default: they do
           sixth case: {same_as: "e2e_tests/file.yml::case name"}
+        other.yml:
+          every case: [start flow x, "set slot a {message}"]    # each without an entry of its own
 
-One answer is used for each call of the model, in order. Messages that need no model (button payloads, empty or
-over-long texts, forced raw text) take none, nor do answers from documents and rephrased messages. A case must use up
-all its answers; ``fails`` cases must fail. Every case of the named tests needs an entry. Several assistants or
-configurations of one repository: a file for each.
+One answer is used for each call of the model, in order; ``{message}`` in it is what the user just said. Messages that
+need no model (button payloads, empty or over-long texts, forced raw text) take none, nor do answers from documents and
+rephrased messages. A case must use up all its answers; ``fails`` cases must fail. Every case of the named tests needs
+an entry. Several assistants or configurations of one repository: a file for each.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,7 @@ from rasa_ft.yaml_source import dump_yaml, load_yaml, plain
 
 HERE = Path(__file__).parent
 STAND_INS = HERE / "stand_ins"
+_EVERY = "::every case"
 VARIABLE = "RASA_FT_PUBLIC_ASSISTANTS"
 
 
@@ -138,7 +141,17 @@ def checked_out_commit(clone: Path) -> str:
 
 
 def public_assistants() -> list[PublicAssistant]:
-    return [read_assistant(file) for file in sorted(HERE.glob("*.yml"))]
+    return [_expanded(read_assistant(file)) for file in sorted(HERE.glob("*.yml"))]
+
+
+def _expanded(assistant: PublicAssistant) -> PublicAssistant:
+    """With an entry for each case of files that have one for all."""
+    rules = {key.removesuffix(_EVERY): script for key, script in assistant.scripts.items() if key.endswith(_EVERY)}
+    if not rules or assistant.missing is not None:
+        return assistant
+    found = {key: rules[file] for key in assistant.cases() if (file := key.partition("::")[0]) in rules}
+    own = {key: script for key, script in assistant.scripts.items() if not key.endswith(_EVERY)}
+    return replace(assistant, scripts=found | own)
 
 
 def read_assistant(file: Path) -> PublicAssistant:
@@ -208,7 +221,8 @@ class ScriptedLLM:
         answer = next(self._answers, None)
         if answer is None:
             raise LLMError(f"the script has no answer to '{request.hints.get('user_message')}'.")
-        return Completion(text=answer, model="scripted", latency=0.0)
+        message = request.hints.get("user_message") or ""
+        return Completion(text=answer.replace("{message}", message), model="scripted", latency=0.0)
 
 
 class ScriptedSearch:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from assistant_scripts import STAND_INS, PublicAssistant, ScriptedLLM, ScriptedSearch, write_endpoints
-
 from workspaces import model_api, workspace
 
 from rasa_ft.e2e.model import TestCase

@@ -68,12 +68,14 @@ _TRAVEL = {
 
 def _travel(source: Path, run: Path) -> None:
     """The database lies beside the assistant's folder."""
+    (run.parent / "pytz.py").symlink_to(Path(__file__).parent / "travel" / "pytz.py")
     connection = sqlite3.connect(run.parent / "travel2.sqlite")
     for table, rows in _TRAVEL.items():
         columns = list(rows[0])
         connection.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
         marks = ", ".join("?" * len(columns))
-        connection.executemany(f"INSERT INTO {table} VALUES ({marks})", [tuple(row.values()) for row in rows])
+        insert = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608 - a table named above
+        connection.executemany(insert, [tuple(row.values()) for row in rows])
     connection.commit()
     connection.close()
 
@@ -89,10 +91,10 @@ def _motorcycles(source: Path, run: Path) -> None:
     makes = _makes_and_models(source)
     with (store / "moto-db-2025-03.tsv").open("w", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t")
-        writer.writerow(["str_page_url", "str_image_url", "str_make", "str_model"])
+        writer.writerow(["str_page_url", "str_image_url", "str_make", "str_model", "int_year"])
         for make, models in makes.items():
             # Its search for a make looks at models with the same first letter.
-            writer.writerows(["page", "image", make, model] for model in dict.fromkeys([*models, make]))
+            writer.writerows(["page", "image", make, model, 2025] for model in dict.fromkeys([*models, make]))
     faq = plain(load_yaml(source / "store" / "faq.yml"))
     for entry in faq["faq"]:
         entry["question_vectors"] = embedding(entry["question"])

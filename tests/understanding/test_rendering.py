@@ -58,8 +58,14 @@ def test_nothing_is_under_way(talk):
     shown = variables(talk)
     assert shown["current_flow"] is shown["current_slot"] is shown["current_slot_type"] is None
     assert shown["flow_slots"] == []
-    assert shown["current_conversation"] == "USER: hello"
+    assert shown["current_conversation"] == "\nUSER: hello"  # as rasa-pro: an empty line where nothing was said before
     assert "current_datetime" not in shown
+
+
+def test_the_student_sees_no_empty_line_where_nothing_was_said(talk):
+    assert "Conversation:\nFlow: none" in render_prompt(STUDENT, variables(talk))
+    talk.turn("start flow meeting")
+    assert "Conversation:\nUSER: " in render_prompt(STUDENT, variables(talk))
 
 
 def test_slots_asked_before_filling_are_hidden_until_they_are_asked(talk):

@@ -275,10 +275,12 @@ def test_local_embeddings_and_no_model_to_answer(load: Load, monkeypatch: pytest
     assert findings(project) == ""
 
 
-def test_other_stores_find_nothing(load: Load) -> None:
+def test_other_stores_are_out_of_scope(load: Load) -> None:
     engine = load("    vector_store: {type: qdrant}\n")
     assert engine.knowledge.search is None
-    assert said(ask(engine))[0] == "utter_no_relevant_answer_found"
+    turn = ask(engine)
+    assert turn.out_of_scope == "the vector store"
+    assert said(turn)[0] == "utter_internal_error_rasa"
     assert any("qdrant" in str(finding) for finding in engine.assistant.warnings)
 
 

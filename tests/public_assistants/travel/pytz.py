@@ -1,4 +1,4 @@
-"""Stand-in; see the package `rasa` beside this one."""
+"""Stand-in for `pytz`, apart from the others since pandas would take it for the real one."""
 
 from __future__ import annotations
 
