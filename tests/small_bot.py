@@ -9,8 +9,8 @@ from typing import Any
 
 from desk_assistant import SilentLLM, Talk
 
-from rasa_ft.calm.runtime import ActionFailed, ActionResult
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionResult
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.engine.base import Setup
 from rasa_ft.engine.embedded import EmbeddedEngine, load_engine
 

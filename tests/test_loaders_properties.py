@@ -15,10 +15,10 @@ from mutations import VALUES, mutated
 from profiles import slow
 
 import rasa_ft
-from rasa_ft.calm.assistant import load_assistant
-from rasa_ft.calm.config import load_config
-from rasa_ft.calm.domain import load_domain
 from rasa_ft.calm.flows.loading import load_flows
+from rasa_ft.calm.project.assistant import load_assistant
+from rasa_ft.calm.project.config import load_config
+from rasa_ft.calm.project.domain import load_domain
 from rasa_ft.e2e.cases import load_suite
 from rasa_ft.errors import DataError, RasaFtError
 from rasa_ft.llm.config import command_group, load_model_groups

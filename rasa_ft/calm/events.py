@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rasa_ft.calm.commands import Command
-from rasa_ft.calm.stack import Stack
+from rasa_ft.calm.dialogue.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Button:
 
 @dataclass(frozen=True)
 class Draft:
-    """How a message came about that something outside may still word anew (`rasa_ft.calm.runtime.Rephraser`).
+    """How a message came about that something outside may still word anew (`rasa_ft.calm.dialogue.runtime.Rephraser`).
 
     ``written``: the domain has such a response. ``id`` is the chosen variation's own; ``rephrase`` and
     ``rephrase_prompt`` are its wishes; ``arguments`` are what the response was called with besides slots.
@@ -47,7 +47,7 @@ class Event:
 class UserUttered(Event):
     """A user message; ``commands`` are the final ones, after clean-up by the command processor.
 
-    ``time``: when it came, in seconds of the clock that the conversation goes by (`rasa_ft.calm.sessions`), if any.
+    ``time``: when it came, in seconds of the conversation's clock (`rasa_ft.calm.dialogue.sessions`), if it has one.
     """
 
     text: str
@@ -88,7 +88,7 @@ class SlotSet(Event):
 
 @dataclass(frozen=True)
 class Standing:
-    """Where the flows stand while the bot listens; the fields are those of `rasa_ft.calm.tracker.Tracker`."""
+    """Where the flows stand while the bot listens; the fields are those of `rasa_ft.calm.dialogue.tracker.Tracker`."""
 
     stack: Stack
     visited: tuple[Stack, ...]

@@ -22,13 +22,13 @@ from rasa_ft.calm.commands import (
     SkipQuestion,
     StartFlow,
 )
+from rasa_ft.calm.dialogue.offering import offered_flows
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.stack import UserFrame
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.dsl import codec_for
 from rasa_ft.calm.flows.graph import collect_steps
-from rasa_ft.calm.offering import offered_flows
-from rasa_ft.calm.runtime import Runtime
 from rasa_ft.calm.slots import Slot
-from rasa_ft.calm.stack import UserFrame
-from rasa_ft.calm.tracker import Tracker
 
 _WITHOUT_ARGUMENTS = (CancelFlow, ChitChat, Knowledge, SkipQuestion, Repeat, CannotHandle)
 _PLACE, _OTHER_PLACE = "\x00", "\x01"
@@ -41,7 +41,7 @@ _NUMBER = ("number",)
 def command_grammar(tracker: Tracker, runtime: Runtime, syntax: str, retrieved: Sequence[str] | None = None) -> str:
     """The grammar for an answer to the next message, in command syntax ``syntax`` (v1, v2, v3).
 
-    Flows are those that the prompt lists (`rasa_ft.calm.offering.offered_flows`).
+    Flows are those that the prompt lists (`rasa_ft.calm.dialogue.offering.offered_flows`).
 
     An answer is lines of commands. A slot may be set if a flow under way collects it, if it is being asked, or after
     the start of a flow that collects it; after the starts of several flows, any slot that a flow collects.

@@ -8,9 +8,9 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rasa_ft.calm.dialogue.stack import Frame, Stack
     from rasa_ft.calm.dsl import Codec
     from rasa_ft.calm.events import Event
-    from rasa_ft.calm.stack import Frame, Stack
     from rasa_ft.engine.base import Turn
 
 # Lines around a difference that are shown, and the fewest that are worth folding.

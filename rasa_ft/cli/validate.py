@@ -13,9 +13,9 @@ from rasa_ft.cli.project import model_option, project_option
 from rasa_ft.cli.terminal import visible
 
 if TYPE_CHECKING:
-    from rasa_ft.calm.assistant import Assistant
-    from rasa_ft.calm.excerpts import Spot
-    from rasa_ft.calm.findings import Finding
+    from rasa_ft.calm.checks.excerpts import Spot
+    from rasa_ft.calm.checks.findings import Finding
+    from rasa_ft.calm.project.assistant import Assistant
 
 _PATH = click.Path(path_type=Path)
 _COLORS = {"error": "red", "warning": "yellow"}
@@ -46,7 +46,7 @@ def validate(
     severity (error or warning), rule, message, file, line, column, hint; line and column count from 1, and are null
     where there is no place. Exit code 0: no errors; 1: errors.
     """
-    from rasa_ft.calm.assistant import find_sources
+    from rasa_ft.calm.project.assistant import find_sources
     from rasa_ft.cli.project import find_project
     from rasa_ft.engine.validation import validate_project
 
@@ -91,7 +91,7 @@ def _read(file: Path) -> list[str]:
 def _print_json(findings: Sequence[Finding]) -> None:
     import json
 
-    from rasa_ft.calm.excerpts import find_spot
+    from rasa_ft.calm.checks.excerpts import find_spot
 
     lines = _Lines()
     documents = [_document(finding, find_spot(finding, lines.of(finding))) for finding in findings]
@@ -124,7 +124,7 @@ def _print_text(findings: Sequence[Finding], assistant: Assistant | None, folder
 
 
 def _print_finding(finding: Finding, lines: Sequence[str]) -> None:
-    from rasa_ft.calm.excerpts import excerpt, find_spot
+    from rasa_ft.calm.checks.excerpts import excerpt, find_spot
 
     spot = find_spot(finding, lines)
     severity = click.style(finding.severity, fg=_COLORS[finding.severity], bold=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rasa_ft.calm.events import Event
-from rasa_ft.calm.nlu_side import NluSide
+from rasa_ft.calm.project.nlu_side import NluSide
 from rasa_ft.e2e import transcript
 from rasa_ft.e2e.assertions import Assertion, check_assertions
 from rasa_ft.e2e.matching import Exchange, exchanges, is_met

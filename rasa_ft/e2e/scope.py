@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rasa_ft.calm.domain import ROUTING_SLOT
-from rasa_ft.calm.nlu_side import NluSide
+from rasa_ft.calm.project.domain import ROUTING_SLOT
+from rasa_ft.calm.project.nlu_side import NluSide
 from rasa_ft.e2e import assertions as a
 from rasa_ft.e2e import model as m
 from rasa_ft.e2e.matching import Exchange

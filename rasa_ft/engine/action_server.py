@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rasa_ft.calm.domain import Domain
-from rasa_ft.calm.out_of_scope import GRPC
-from rasa_ft.calm.runtime import ActionFailed, ActionResult, CustomActions, OutOfScopeReached
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionResult, CustomActions, OutOfScopeReached
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.project.domain import Domain
+from rasa_ft.calm.project.out_of_scope import GRPC
 from rasa_ft.engine.base import Stub
 from rasa_ft.engine.http_actions import HttpActions
 from rasa_ft.engine.http_endpoint import HttpEndpoint
@@ -51,7 +51,7 @@ class NoActions:
 
 
 class GrpcActions:
-    """A server that cannot be asked (`rasa_ft.calm.out_of_scope`)."""
+    """A server that cannot be asked (`rasa_ft.calm.project.out_of_scope`)."""
 
     async def run(self, action: str, tracker: Tracker) -> ActionResult:
         raise OutOfScopeReached(f"the gRPC action server, for {action}")

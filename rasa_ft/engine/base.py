@@ -14,8 +14,8 @@ from rasa_ft.calm.commands import Command
 from rasa_ft.calm.dsl import Codec
 from rasa_ft.calm.events import BotUttered, Event, FlowStarted
 from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.nlu_side import NluSide
-from rasa_ft.calm.out_of_scope import OUT_OF_SCOPE
+from rasa_ft.calm.project.nlu_side import NluSide
+from rasa_ft.calm.project.out_of_scope import OUT_OF_SCOPE
 
 
 @dataclass(frozen=True)

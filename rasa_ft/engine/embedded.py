@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from rasa_ft import __version__
-from rasa_ft.calm.assistant import Assistant, load_assistant
 from rasa_ft.calm.commands import Command
+from rasa_ft.calm.dialogue.runtime import LAST_PATCH, MAX_ACTIONS, NEWEST, OLDEST, Runtime, Version
+from rasa_ft.calm.dialogue.sessions import arrive, begin_conversation, is_ignored
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.dialogue.turn import take_turn
+from rasa_ft.calm.dialogue.versions import flows_of, keeps_punctuation
 from rasa_ft.calm.dsl import Codec
 from rasa_ft.calm.events import Event, UserUttered
 from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.nlu_side import NluSide
-from rasa_ft.calm.runtime import LAST_PATCH, MAX_ACTIONS, NEWEST, OLDEST, Runtime, Version
-from rasa_ft.calm.sessions import arrive, begin_conversation, is_ignored
-from rasa_ft.calm.tracker import Tracker
-from rasa_ft.calm.turn import take_turn
-from rasa_ft.calm.versions import flows_of, keeps_punctuation
+from rasa_ft.calm.project.assistant import Assistant, load_assistant
+from rasa_ft.calm.project.nlu_side import NluSide
 from rasa_ft.engine.action_server import StubbedActions, custom_actions
 from rasa_ft.engine.archive import open_archive
 from rasa_ft.engine.base import Setup, Turn

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rasa_ft.calm.assistant import Assistant
-from rasa_ft.calm.nlg import Rephrasing
+from rasa_ft.calm.project.assistant import Assistant
+from rasa_ft.calm.project.nlg import Rephrasing
 from rasa_ft.engine.wording import rephraser_group
 from rasa_ft.llm.config import command_group
 from rasa_ft.llm.health import check_health, health_check_wanted

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rasa_ft import __version__
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, ActionResult
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, ActionResult
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.engine.http_endpoint import Answer, EndpointFailed, HttpEndpoint
 from rasa_ft.engine.tracker_document import tracker_document
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rasa_ft.calm.domain import Domain
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, ActionResult
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, ActionResult
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.project.domain import Domain
 from rasa_ft.engine.project_modules import ProjectModules
 from rasa_ft.engine.stdout import kept_off_stdout
 from rasa_ft.engine.tracker_document import tracker_document

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rasa_ft.calm.actions import bot_message
+from rasa_ft.calm.dialogue.actions import bot_message
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered, Draft
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.tracker import Tracker
 from rasa_ft.engine.http_endpoint import EndpointFailed, HttpEndpoint
 from rasa_ft.engine.tracker_document import tracker_document
 from rasa_ft.llm.cooldown import Cooldown
@@ -33,7 +33,7 @@ class ServerResponses:
     cooldown: Cooldown = field(default_factory=Cooldown)
 
     async def reword(self, message: BotUttered, tracker: Tracker, runtime: Runtime) -> BotUttered:
-        """See `rasa_ft.calm.runtime.Rephraser`; the server's answer replaces all parts of the message."""
+        """See `rasa_ft.calm.dialogue.runtime.Rephraser`; the server's answer replaces all parts of the message."""
         if self.cooldown.rest:
             return message
         try:

@@ -7,6 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from rasa_ft.calm.commands import Command
+from rasa_ft.calm.dialogue.messages import intent_name
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import (
     ActionExecuted,
     ActionExecutionRejected,
@@ -27,8 +29,6 @@ from rasa_ft.calm.events import (
     SlotSet,
     UserUttered,
 )
-from rasa_ft.calm.messages import intent_name
-from rasa_ft.calm.tracker import Tracker
 from rasa_ft.yaml_source import plain
 
 _NAMES: Mapping[type[Event], str] = {

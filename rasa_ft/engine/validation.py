@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rasa_ft.calm.assistant import Assistant, Sources, inspect_assistant
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
+from rasa_ft.calm.project.assistant import Assistant, Sources, inspect_assistant
 from rasa_ft.errors import DataError
 from rasa_ft.llm.config import command_group, load_model_groups
 

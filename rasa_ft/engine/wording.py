@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rasa_ft.calm.assistant import Assistant
-from rasa_ft.calm.nlg import Rephrasing, ResponseServer
-from rasa_ft.calm.runtime import Rephraser
+from rasa_ft.calm.dialogue.runtime import Rephraser
+from rasa_ft.calm.project.assistant import Assistant
+from rasa_ft.calm.project.nlg import Rephrasing, ResponseServer
 from rasa_ft.engine.http_endpoint import HttpEndpoint
 from rasa_ft.engine.response_server import ServerResponses
 from rasa_ft.llm.config import REPHRASER_DEFAULTS, ModelGroup, load_model_groups, resolve_group

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rasa_ft.calm.components import known_component
-from rasa_ft.calm.config import GENERATORS
+from rasa_ft.calm.project.components import known_component
+from rasa_ft.calm.project.config import GENERATORS
 from rasa_ft.errors import DataError, Location
 from rasa_ft.llm.config_rules import AZURE as AZURE
 from rasa_ft.llm.config_rules import HUGGINGFACE_LOCAL as HUGGINGFACE_LOCAL

@@ -10,12 +10,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from rasa_ft.calm.commands import Command, Error
-from rasa_ft.calm.config import Generator
+from rasa_ft.calm.dialogue.messages import read_message
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.dsl import Codec, codec_for
 from rasa_ft.calm.grammar import command_grammar
-from rasa_ft.calm.messages import read_message
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.project.config import Generator
 from rasa_ft.errors import LLMError
 from rasa_ft.llm.client import LLM, Completion, Request
 from rasa_ft.understanding.postprocess import fitting, startable_only

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rasa_ft.calm.assistant import Assistant
-from rasa_ft.calm.document_search import DocumentSearch
-from rasa_ft.calm.findings import Finding
+from rasa_ft.calm.checks.findings import Finding
+from rasa_ft.calm.project.assistant import Assistant
+from rasa_ft.calm.project.document_search import DocumentSearch
 from rasa_ft.errors import Location
 from rasa_ft.llm.client import LLM, aclose
 from rasa_ft.llm.config import SEARCH_DEFAULTS, ModelGroup, load_model_groups, resolve_group

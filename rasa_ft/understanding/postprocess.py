@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rasa_ft.calm.commands import CannotHandle, Clarify, Command, SetSlot, StartFlow
-from rasa_ft.calm.messages import asking_step
-from rasa_ft.calm.offering import available_flows
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.messages import asking_step
+from rasa_ft.calm.dialogue.offering import available_flows
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.understanding.rendering import current_user_flow
 
 # A slot name under which some models announce the flow to start.

@@ -17,17 +17,17 @@ from zoneinfo import ZoneInfo
 from jinja2 import FileSystemLoader, Template
 
 from rasa_ft.calm.commands import Error
+from rasa_ft.calm.dialogue.messages import EMPTY, TOO_LONG, asking_step
+from rasa_ft.calm.dialogue.offering import offered_flows
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.stack import CollectFrame, Frame, FrameKind, UserFrame
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered, UserUttered
 from rasa_ft.calm.flows.graph import collect_steps
 from rasa_ft.calm.flows.model import CollectStep, Flow
-from rasa_ft.calm.messages import EMPTY, TOO_LONG, asking_step
-from rasa_ft.calm.offering import offered_flows
-from rasa_ft.calm.runtime import Runtime
 from rasa_ft.calm.shown import Shown, ShownList
 from rasa_ft.calm.slots import Slot
-from rasa_ft.calm.stack import CollectFrame, Frame, FrameKind, UserFrame
 from rasa_ft.calm.templates import TemplateFailure, failure, render
-from rasa_ft.calm.tracker import Tracker
 from rasa_ft.errors import DataError, Location
 from rasa_ft.understanding.shared_loops import SharedLoops
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered, Draft
-from rasa_ft.calm.nlg import Rephrasing
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.project.nlg import Rephrasing
 from rasa_ft.errors import DataError, RasaFtError, RequestRejected
 from rasa_ft.llm.client import LLM, Request, aclose
 from rasa_ft.llm.cooldown import Cooldown
@@ -46,7 +46,7 @@ class ResponseRephraser:
     cooldown: Cooldown = field(default_factory=Cooldown)
 
     async def reword(self, message: BotUttered, tracker: Tracker, runtime: Runtime) -> BotUttered:
-        """See `rasa_ft.calm.runtime.Rephraser`; of the message only its text changes."""
+        """See `rasa_ft.calm.dialogue.runtime.Rephraser`; of the message only its text changes."""
         draft = message.draft or Draft()
         if not message.text or not (draft.rephrase or self.settings.rephrase_all) or self.cooldown.rest:
             return message

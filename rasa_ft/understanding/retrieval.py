@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from rasa_ft.calm.config import FlowRetrieval
-from rasa_ft.calm.domain import Domain
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered, FlowStarted, UserUttered
 from rasa_ft.calm.flows.conditions import holds, references
 from rasa_ft.calm.flows.graph import collect_steps
 from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.project.config import FlowRetrieval
+from rasa_ft.calm.project.domain import Domain
 from rasa_ft.llm.client import aclose
 from rasa_ft.llm.embeddings import Embedder
 from rasa_ft.understanding.rendering import allowed_values, one_line, transcript

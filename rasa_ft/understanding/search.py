@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from rasa_ft.calm.assistant import builtin_domain
-from rasa_ft.calm.document_search import DocumentSearch
+from rasa_ft.calm.dialogue.runtime import Runtime, SearchFailed
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered, UserUttered
-from rasa_ft.calm.runtime import Runtime, SearchFailed
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.project.assistant import builtin_domain
+from rasa_ft.calm.project.document_search import DocumentSearch
 from rasa_ft.errors import LLMError, RasaFtError
 from rasa_ft.llm.client import LLM, Request, aclose
 from rasa_ft.understanding.documents import Document, DocumentIndex, sources
@@ -29,7 +29,7 @@ _OWN_SOURCES = re.compile(r"^\W*sources?\b", re.IGNORECASE | re.MULTILINE)
 
 @dataclass(frozen=True)
 class DocumentAnswers:
-    """Searches ``index`` and lets ``llm`` answer, or says a written answer; see `rasa_ft.calm.runtime.Search`."""
+    """Searches ``index`` and lets ``llm`` answer, or says a written answer; see `calm.dialogue.runtime.Search`."""
 
     settings: DocumentSearch
     index: DocumentIndex
@@ -41,7 +41,7 @@ class DocumentAnswers:
         return self.settings.prompt_template or SEARCH_PROMPT
 
     async def answer(self, tracker: Tracker, runtime: Runtime) -> BotUttered | None:
-        """See `rasa_ft.calm.runtime.Search.answer`."""
+        """See `rasa_ft.calm.dialogue.runtime.Search.answer`."""
         query = search_query(tracker, self.settings.max_messages_in_query)
         try:
             documents = await self.index.search(query, self.settings.threshold)

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from rasa_ft.calm.assistant import builtin_domain, builtin_flows, load_assistant
-from rasa_ft.calm.config import FlowRetrieval, load_config
 from rasa_ft.calm.flows.model import ActionStep, CollectStep
+from rasa_ft.calm.project.assistant import builtin_domain, builtin_flows, load_assistant
+from rasa_ft.calm.project.config import FlowRetrieval, load_config
 from rasa_ft.errors import DataError
 
 CONFIG = """\

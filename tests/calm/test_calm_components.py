@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rasa_ft.calm.components import known_component
-from rasa_ft.calm.config import GENERATORS
+from rasa_ft.calm.project.components import known_component
+from rasa_ft.calm.project.config import GENERATORS
 
 SOURCE = """\
 import somewhere_that_does_not_exist

@@ -6,9 +6,9 @@ import pytest
 from desk_assistant import said
 from small_bot import small_talk
 
-from rasa_ft.calm.delivery import channel_messages
+from rasa_ft.calm.dialogue.delivery import channel_messages
+from rasa_ft.calm.dialogue.runtime import ActionResult
 from rasa_ft.calm.events import BotUttered, Button
-from rasa_ft.calm.runtime import ActionResult
 
 FLOWS = """
   f:

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from rasa_ft.calm.config import read_config
-from rasa_ft.calm.document_search import read_document_search
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
+from rasa_ft.calm.project.config import read_config
+from rasa_ft.calm.project.document_search import read_document_search
 
 CONFIG = """\
 assistant_id: x

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from rasa_ft.calm.domain import Domain, Session, load_domain, read_domain, with_builtin_slots
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
 from rasa_ft.calm.flows.model import Rejection
+from rasa_ft.calm.project.domain import Domain, Session, load_domain, read_domain, with_builtin_slots
 from rasa_ft.calm.responses import Response, SlotCondition, Variation
 from rasa_ft.calm.slots import FROM_LLM, MappingCondition, Slot, SlotMapping, SlotValidation
 from rasa_ft.errors import DataError, Location

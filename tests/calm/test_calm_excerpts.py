@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rasa_ft.calm.excerpts import Spot, excerpt, find_spot
-from rasa_ft.calm.findings import Finding
+from rasa_ft.calm.checks.excerpts import Spot, excerpt, find_spot
+from rasa_ft.calm.checks.findings import Finding
 from rasa_ft.errors import Location
 
 FILE = Path("f.yml")

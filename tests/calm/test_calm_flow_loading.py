@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
 from rasa_ft.calm.flows.graph import reachable_steps, successors
 from rasa_ft.calm.flows.loading import load_flows, parse_flows, read_flows
 from rasa_ft.calm.flows.model import (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rasa_ft.calm.commands import CannotHandle, Error, Restart, SessionStart, SetSlot, StartFlow
-from rasa_ft.calm.messages import EMPTY, TOO_LONG, Reading, intent_name, read_message
+from rasa_ft.calm.dialogue.messages import EMPTY, TOO_LONG, Reading, intent_name, read_message
 from rasa_ft.engine.embedded import EmbeddedEngine
 
 LIMIT = 60

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rasa_ft.calm.config import read_config
-from rasa_ft.calm.findings import Report
-from rasa_ft.calm.model_references import check_model_references
-from rasa_ft.calm.nlg import NLG, Rephrasing, ResponseServer, read_nlg
+from rasa_ft.calm.checks.findings import Report
+from rasa_ft.calm.project.config import read_config
+from rasa_ft.calm.project.model_references import check_model_references
+from rasa_ft.calm.project.nlg import NLG, Rephrasing, ResponseServer, read_nlg
 from rasa_ft.yaml_source import parse_yaml
 
 

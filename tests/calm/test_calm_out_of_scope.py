@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from validation_project import CONFIG, DOMAIN, ENDPOINTS, FLOWS, Project, findings, flow, inspect
 
-from rasa_ft.calm.assistant import Assistant, load_assistant
 from rasa_ft.calm.commands import ChitChat, Command, Knowledge, StartFlow
+from rasa_ft.calm.dialogue.runtime import ActionResult, Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.dialogue.turn import begin, take_turn
 from rasa_ft.calm.events import ActionExecuted, FlowCancelled, FlowStarted, SlotSet
-from rasa_ft.calm.nlu_side import NluSide
-from rasa_ft.calm.out_of_scope import OUT_OF_SCOPE
-from rasa_ft.calm.runtime import ActionResult, Runtime
-from rasa_ft.calm.tracker import Tracker
-from rasa_ft.calm.turn import begin, take_turn
+from rasa_ft.calm.project.assistant import Assistant, load_assistant
+from rasa_ft.calm.project.nlu_side import NluSide
+from rasa_ft.calm.project.out_of_scope import OUT_OF_SCOPE
 
 
 def pipeline(*names: str) -> str:

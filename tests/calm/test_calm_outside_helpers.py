@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from small_bot import small_talk
 
+from rasa_ft.calm.dialogue.runtime import ActionResult, Runtime, SearchFailed
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered
-from rasa_ft.calm.runtime import ActionResult, Runtime, SearchFailed
-from rasa_ft.calm.tracker import Tracker
 
 FLOWS = """
   f:

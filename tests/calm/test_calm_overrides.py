@@ -7,9 +7,9 @@ from desk_assistant import said
 from small_bot import small_engine, small_talk
 
 from rasa_ft.calm.commands import Clarify, HumanHandoff, StartFlow
-from rasa_ft.calm.domain import BUILTIN_ACTIONS
+from rasa_ft.calm.dialogue.runtime import MAX_ACTIONS, ActionResult
 from rasa_ft.calm.events import ActionExecuted, FlowCompleted, FlowStarted
-from rasa_ft.calm.runtime import MAX_ACTIONS, ActionResult
+from rasa_ft.calm.project.domain import BUILTIN_ACTIONS
 from rasa_ft.errors import DataError
 
 FLOWS = """

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import rasa_ft
-from rasa_ft.calm.rules import RULES
+from rasa_ft.calm.checks.rules import RULES
 
 PACKAGE = Path(rasa_ft.__file__).parent
 # Names that are put together where they are reported.

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from rasa_ft.calm.assistant import builtin_domain, builtin_flows
 from rasa_ft.calm.commands import ChitChat, Command, CorrectedSlot, CorrectSlots, Knowledge, SetSlot, StartFlow
-from rasa_ft.calm.domain import load_domain, with_builtin_slots
+from rasa_ft.calm.dialogue.runtime import MAX_ACTIONS, ActionResult, Runtime
+from rasa_ft.calm.dialogue.stack import CancelFrame, PatternFrame, UserFrame
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.dialogue.turn import begin, take_turn
 from rasa_ft.calm.dsl import codec_for
 from rasa_ft.calm.events import BotUttered, FlowStarted, Restarted, SessionEnded, SessionStarted, SlotSet
 from rasa_ft.calm.flows.loading import parse_flows
-from rasa_ft.calm.runtime import MAX_ACTIONS, ActionResult, Runtime
-from rasa_ft.calm.stack import CancelFrame, PatternFrame, UserFrame
-from rasa_ft.calm.tracker import Tracker
-from rasa_ft.calm.turn import begin, take_turn
+from rasa_ft.calm.project.assistant import builtin_domain, builtin_flows
+from rasa_ft.calm.project.domain import load_domain, with_builtin_slots
 
 DOMAIN = """
 slots:

@@ -9,6 +9,8 @@ from desk_assistant import Talk, said
 from small_bot import small_engine, small_talk
 
 from rasa_ft.calm.commands import CannotHandle, HandleCodeChange
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionResult
+from rasa_ft.calm.dialogue.sessions import begin_conversation
 from rasa_ft.calm.events import (
     ActionExecuted,
     BotUttered,
@@ -19,8 +21,6 @@ from rasa_ft.calm.events import (
     SlotSet,
     UserUttered,
 )
-from rasa_ft.calm.runtime import ActionFailed, ActionResult
-from rasa_ft.calm.sessions import begin_conversation
 from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.engine.tracker_document import tracker_document
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rasa_ft.calm.assistant import find_sources, load_assistant
-from rasa_ft.calm.config import load_config
+from rasa_ft.calm.project.assistant import find_sources, load_assistant
+from rasa_ft.calm.project.config import load_config
 from rasa_ft.errors import DataError
 
 CONFIG = """\

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+from rasa_ft.calm.dialogue.stack import AT_END, CollectFrame, CorrectionFrame, FrameKind, PatternFrame, Stack, UserFrame
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import AllSlotsReset, Restarted, SlotSet, UserUttered
 from rasa_ft.calm.flows.model import Rejection
-from rasa_ft.calm.stack import AT_END, CollectFrame, CorrectionFrame, FrameKind, PatternFrame, Stack, UserFrame
-from rasa_ft.calm.tracker import Tracker
 
 
 def stack_of(*frames):

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rasa_ft.calm.dialogue.stack import UserFrame
+from rasa_ft.calm.dialogue.tracker import Tracker, events_since
 from rasa_ft.calm.events import (
     ActionExecuted,
     AllSlotsReset,
@@ -28,8 +30,6 @@ from rasa_ft.calm.events import (
     UserUttered,
 )
 from rasa_ft.calm.slots import Slot
-from rasa_ft.calm.stack import UserFrame
-from rasa_ft.calm.tracker import Tracker, events_since
 
 INITIAL = {"a": None, "n": 1.0, "k": None, "l": None}
 TYPES = {

@@ -17,7 +17,6 @@ from desk_assistant import SilentLLM
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rasa_ft.calm.assistant import builtin_domain, builtin_flows
 from rasa_ft.calm.commands import (
     CancelFlow,
     CannotHandle,
@@ -41,14 +40,15 @@ from rasa_ft.calm.commands import (
     StartFlow,
     UserSilence,
 )
-from rasa_ft.calm.config import Generator
-from rasa_ft.calm.domain import load_domain, with_builtin_slots
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, ActionResult, Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.dialogue.turn import begin, take_turn
 from rasa_ft.calm.events import ActionExecuted, Event, UserUttered
 from rasa_ft.calm.flows.loading import parse_flows
 from rasa_ft.calm.flows.model import END, NEXT_PREFIX, START, Flow
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, ActionResult, Runtime
-from rasa_ft.calm.tracker import Tracker
-from rasa_ft.calm.turn import begin, take_turn
+from rasa_ft.calm.project.assistant import builtin_domain, builtin_flows
+from rasa_ft.calm.project.config import Generator
+from rasa_ft.calm.project.domain import load_domain, with_builtin_slots
 from rasa_ft.understanding.generator import CommandGenerator
 
 DOMAIN = """

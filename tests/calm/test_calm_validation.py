@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from rasa_ft.calm.assistant import builtin_domain, builtin_flows
-from rasa_ft.calm.domain import load_domain
-from rasa_ft.calm.domain_validation import check_domain
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.domain_validation import check_domain
+from rasa_ft.calm.checks.findings import Report
+from rasa_ft.calm.dialogue.payloads import parse_set_slots
 from rasa_ft.calm.flows.loading import parse_flows
 from rasa_ft.calm.flows.validation import check_flows
-from rasa_ft.calm.payloads import parse_set_slots
+from rasa_ft.calm.project.assistant import builtin_domain, builtin_flows
+from rasa_ft.calm.project.domain import load_domain
 
 DOMAIN = """\
 slots:

@@ -6,8 +6,8 @@ import pytest
 from small_bot import small_engine, small_talk
 
 from rasa_ft.calm.commands import SetSlot
+from rasa_ft.calm.dialogue.runtime import NEWEST
 from rasa_ft.calm.events import RoutingSessionEnded
-from rasa_ft.calm.runtime import NEWEST
 from rasa_ft.engine.tracker_document import tracker_document
 from rasa_ft.errors import DataError
 

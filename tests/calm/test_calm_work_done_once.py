@@ -8,14 +8,15 @@ import pypred.parser
 import pytest
 from desk_assistant import Talk
 
-from rasa_ft.calm import offering, templates
+from rasa_ft.calm import templates
+from rasa_ft.calm.dialogue import offering
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import ActionExecuted, Restarted, SessionStarted, UserUttered
 from rasa_ft.calm.flows import conditions
 from rasa_ft.calm.flows.conditions import holds, parse_errors
 from rasa_ft.calm.flows.graph import collect_steps
 from rasa_ft.calm.flows.loading import parse_flows
 from rasa_ft.calm.templates import fill
-from rasa_ft.calm.tracker import Tracker
 
 
 def test_a_predicate_is_parsed_once_and_its_lexer_never_built_again(monkeypatch: pytest.MonkeyPatch):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rasa_ft.calm.assistant import find_sources, inspect_assistant
-from rasa_ft.calm.excerpts import find_spot
-from rasa_ft.calm.findings import Finding
+from rasa_ft.calm.checks.excerpts import find_spot
+from rasa_ft.calm.checks.findings import Finding
+from rasa_ft.calm.project.assistant import find_sources, inspect_assistant
 
 CONFIG = """\
 recipe: default.v1

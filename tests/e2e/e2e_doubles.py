@@ -12,7 +12,7 @@ from rasa_ft.calm.commands import Command
 from rasa_ft.calm.dsl import Codec, codec_for
 from rasa_ft.calm.events import ActionExecuted, BotUttered, Event, SessionStarted, SlotSet, UserUttered
 from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.nlu_side import NO_NLU_SIDE, NluSide
+from rasa_ft.calm.project.nlu_side import NO_NLU_SIDE, NluSide
 from rasa_ft.engine.base import Setup, Turn
 
 Script = Mapping[str, "tuple[Event, ...] | Exception | str | Callable[[], tuple[Event, ...]]"]

@@ -9,8 +9,8 @@ import pytest
 from e2e_doubles import ScriptedEngine, bot
 
 from rasa_ft.calm.events import FlowStarted, SlotSet
-from rasa_ft.calm.nlu_side import NluSide
-from rasa_ft.calm.out_of_scope import OUT_OF_SCOPE
+from rasa_ft.calm.project.nlu_side import NluSide
+from rasa_ft.calm.project.out_of_scope import OUT_OF_SCOPE
 from rasa_ft.e2e.cases import load_suite
 from rasa_ft.e2e.coverage import measure
 from rasa_ft.e2e.results import write_cases_by_status, write_results

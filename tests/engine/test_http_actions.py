@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from desk_assistant import Talk
 
-from rasa_ft.calm.domain import Domain
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, ActionResult, OutOfScopeReached
 from rasa_ft.calm.events import SlotSet
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, ActionResult, OutOfScopeReached
+from rasa_ft.calm.project.domain import Domain
 from rasa_ft.engine.action_server import custom_actions
 from rasa_ft.engine.http_endpoint import request_timeout
 from rasa_ft.errors import DataError

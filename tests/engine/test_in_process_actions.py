@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rasa_ft.calm.domain import Domain
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, ActionResult
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, ActionResult
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.project.domain import Domain
 from rasa_ft.engine.in_process_actions import InProcessActions
 from rasa_ft.engine.stdout import kept_off_stdout
 from rasa_ft.errors import DataError

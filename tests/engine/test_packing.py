@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rasa_ft.calm.assistant import load_assistant
+from rasa_ft.calm.project.assistant import load_assistant
 from rasa_ft.engine.archive import open_archive, read_archive
 from rasa_ft.engine.embedded import load_engine
 from rasa_ft.engine.packing import Packed, pack, words

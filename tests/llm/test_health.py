@@ -8,7 +8,7 @@ import pytest
 from desk_assistant import DESK
 from fake_openai import FakeOpenAI, Reply
 
-from rasa_ft.calm.assistant import load_assistant
+from rasa_ft.calm.project.assistant import load_assistant
 from rasa_ft.engine.health import check_models_if_wanted
 from rasa_ft.errors import LLMError, LLMRefused
 from rasa_ft.llm.config import ModelGroup, model_config

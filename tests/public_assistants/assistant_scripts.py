@@ -49,9 +49,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.tracker import Tracker
 from rasa_ft.e2e.cases import load_suite
 from rasa_ft.e2e.model import TestCase
 from rasa_ft.errors import LLMError

@@ -25,7 +25,7 @@ from rasa_ft.calm.events import (
     UserUttered,
 )
 from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.nlu_side import NO_NLU_SIDE, NluSide
+from rasa_ft.calm.project.nlu_side import NO_NLU_SIDE, NluSide
 from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.errors import LLMUnavailable
 from rasa_ft.llm.client import Completion, Request

@@ -12,8 +12,8 @@ from fake_engine import FakeConversation, FakeEngine
 
 from rasa_ft.calm.commands import Command
 from rasa_ft.calm.events import FlowStarted, SlotSet
-from rasa_ft.calm.nlu_side import NluSide
-from rasa_ft.calm.out_of_scope import OUT_OF_SCOPE
+from rasa_ft.calm.project.nlu_side import NluSide
+from rasa_ft.calm.project.out_of_scope import OUT_OF_SCOPE
 from rasa_ft.e2e.cases import Suite, load_suite
 from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.llm.client import Completion, Request

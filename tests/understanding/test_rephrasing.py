@@ -16,10 +16,10 @@ from desk_assistant import SilentLLM, Talk
 from fake_openai import FakeOpenAI, Reply
 from small_bot import CONFIG
 
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered, Button, Draft, UserUttered
-from rasa_ft.calm.nlg import Rephrasing
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.project.nlg import Rephrasing
 from rasa_ft.engine.embedded import EmbeddedEngine, load_engine
 from rasa_ft.engine.tracker_document import tracker_document
 from rasa_ft.errors import DataError, LLMUnavailable, MissingRequirement, RequestRejected

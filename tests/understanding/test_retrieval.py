@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from word_embedder import WordEmbedder
 
-from rasa_ft.calm.assistant import load_assistant
 from rasa_ft.calm.commands import CancelFlow, Error, StartFlow
+from rasa_ft.calm.project.assistant import load_assistant
 from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.engine.embedded import EmbeddedConversation, EmbeddedEngine, load_engine
 from rasa_ft.errors import LLMUnavailable

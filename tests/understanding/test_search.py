@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from word_embedder import WordEmbedder
 
-from rasa_ft.calm.assistant import load_assistant
 from rasa_ft.calm.commands import Knowledge, StartFlow
 from rasa_ft.calm.events import ActionExecuted
+from rasa_ft.calm.project.assistant import load_assistant
 from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.engine.embedded import EmbeddedEngine, load_engine
 from rasa_ft.engine.tracker_document import event_document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
 from rasa_ft.calm.flows.conditions import Comparison, comparisons, parse_errors, references
 from rasa_ft.calm.slots import Slot
 from rasa_ft.calm.templates import is_template

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rasa_ft.calm.findings import Report, get_typed, known_keys, place_of, shown, texts
+from rasa_ft.calm.checks.findings import Report, get_typed, known_keys, place_of, shown, texts
 from rasa_ft.calm.flows.model import NEXT_PREFIX, Flow, NluTrigger, Step
 from rasa_ft.calm.flows.steps import read_steps
 from rasa_ft.errors import DataError, Location

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from rasa_ft.calm.findings import Report, get_typed, is_kind, known_keys, place_of, shown
+from rasa_ft.calm.checks.findings import Report, get_typed, is_kind, known_keys, place_of, shown
 from rasa_ft.calm.flows.graph import reachable_steps
 from rasa_ft.calm.flows.model import (
     END,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from rasa_ft.calm.domain import Domain
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
 from rasa_ft.calm.flows.condition_checks import check_condition, check_rejection_scope
 from rasa_ft.calm.flows.graph import linked_flows, recursive_calls
 from rasa_ft.calm.flows.model import ActionStep, CallStep, CollectStep, Flow, LinkStep, SetSlotsStep, Step
-from rasa_ft.calm.out_of_scope import AGENTS, warn
+from rasa_ft.calm.project.domain import Domain
+from rasa_ft.calm.project.out_of_scope import AGENTS, warn
 from rasa_ft.calm.responses import placeholders
 from rasa_ft.calm.templates import is_template
 from rasa_ft.yaml_source import did_you_mean
@@ -24,7 +24,7 @@ def check_flows(flows: Mapping[str, Flow], domain: Domain, report: Report, agent
     """Report everything that is wrong between ``flows`` (patterns included) and with ``domain``.
 
     Args:
-        agents: names that a call step may mean besides flows; they are not run (`rasa_ft.calm.out_of_scope`).
+        agents: names that a call step may mean besides flows; they are not run (`rasa_ft.calm.project.out_of_scope`).
     """
     _check_unique(flows, report)
     for circle in recursive_calls(flows):

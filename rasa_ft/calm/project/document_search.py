@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from rasa_ft.calm.config import Config, find_file, template_problem
-from rasa_ft.calm.findings import Report, get_typed, known_keys, shown
-from rasa_ft.calm.out_of_scope import can_be_searched
+from rasa_ft.calm.checks.findings import Report, get_typed, known_keys, shown
+from rasa_ft.calm.project.config import Config, find_file, template_problem
+from rasa_ft.calm.project.out_of_scope import can_be_searched
 from rasa_ft.errors import Location
 from rasa_ft.yaml_source import location_of, plain
 

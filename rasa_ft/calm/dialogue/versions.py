@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import cache
 from types import MappingProxyType
 
-from rasa_ft.calm.assistant import PATTERNS, builtin_flows
+from rasa_ft.calm.dialogue.runtime import Version
 from rasa_ft.calm.flows.loading import Flows, load_flows
 from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.runtime import Version
+from rasa_ft.calm.project.assistant import PATTERNS, builtin_flows
 
 # From which version on which file of default patterns is out of date, the newest first: since 3.16 a bot asks whether
 # there is something else, and how content the user was (changelog of rasa-pro); since 3.14 whether to go on with what

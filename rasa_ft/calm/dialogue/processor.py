@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from rasa_ft.calm.cleanup import clean_up
-from rasa_ft.calm.collecting import validation_frame
 from rasa_ft.calm.commands import (
     CancelFlow,
     CannotHandle,
@@ -27,14 +25,12 @@ from rasa_ft.calm.commands import (
     StartFlow,
     UserSilence,
 )
-from rasa_ft.calm.corrections import push_correction
-from rasa_ft.calm.events import Event, FlowCancelled, SlotSet
-from rasa_ft.calm.flows.graph import collect_steps
-from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.interruptions import start_flow, without_completed
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.slots import coerce
-from rasa_ft.calm.stack import (
+from rasa_ft.calm.dialogue.cleanup import clean_up
+from rasa_ft.calm.dialogue.collecting import validation_frame
+from rasa_ft.calm.dialogue.corrections import push_correction
+from rasa_ft.calm.dialogue.interruptions import start_flow, without_completed
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.stack import (
     CHITCHAT,
     CODE_CHANGE,
     HUMAN_HANDOFF,
@@ -56,7 +52,11 @@ from rasa_ft.calm.stack import (
     UserFrame,
     ValidateSlotFrame,
 )
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.events import Event, FlowCancelled, SlotSet
+from rasa_ft.calm.flows.graph import collect_steps
+from rasa_ft.calm.flows.model import Flow
+from rasa_ft.calm.slots import coerce
 
 # Commands that only put their pattern on the stack.
 _PATTERNS: dict[type[Command], str] = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from rasa_ft.calm.dialogue.runtime import Runtime, origin
+from rasa_ft.calm.dialogue.stack import CollectFrame, ValidateSlotFrame
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import SlotSet
 from rasa_ft.calm.flows.conditions import ConditionError, evaluate
 from rasa_ft.calm.flows.model import CollectStep, Rejection
-from rasa_ft.calm.runtime import Runtime, origin
 from rasa_ft.calm.slots import Slot, coerce, is_valid
-from rasa_ft.calm.stack import CollectFrame, ValidateSlotFrame
-from rasa_ft.calm.tracker import Tracker
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
 from rasa_ft.errors import DataError, Location
 from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from rasa_ft.calm.actions import CORRECT, LISTEN, executed, run_action
-from rasa_ft.calm.collecting import can_ask, collect_frame
 from rasa_ft.calm.copying import replace
+from rasa_ft.calm.dialogue.actions import CORRECT, LISTEN, executed, run_action
+from rasa_ft.calm.dialogue.collecting import can_ask, collect_frame
+from rasa_ft.calm.dialogue.interruptions import after_end
+from rasa_ft.calm.dialogue.processor import cancel_flow
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, OutOfScopeReached, Runtime
+from rasa_ft.calm.dialogue.stack import HUMAN_HANDOFF, Frame, FrameKind, InternalErrorFrame, PatternFrame, UserFrame
+from rasa_ft.calm.dialogue.tracker import SESSION_START_ACTION, Tracker
 from rasa_ft.calm.events import ActionExecuted, ActionExecutionRejected, FlowCompleted, FlowStarted, SlotSet
 from rasa_ft.calm.flows.conditions import ConditionError, holds, render
 from rasa_ft.calm.flows.graph import resettable_slots
@@ -23,13 +28,8 @@ from rasa_ft.calm.flows.model import (
     SetSlotsStep,
     Step,
 )
-from rasa_ft.calm.interruptions import after_end
-from rasa_ft.calm.out_of_scope import OUT_OF_SCOPE
-from rasa_ft.calm.processor import cancel_flow
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, OutOfScopeReached, Runtime
-from rasa_ft.calm.stack import HUMAN_HANDOFF, Frame, FrameKind, InternalErrorFrame, PatternFrame, UserFrame
+from rasa_ft.calm.project.out_of_scope import OUT_OF_SCOPE
 from rasa_ft.calm.templates import is_template
-from rasa_ft.calm.tracker import SESSION_START_ACTION, Tracker
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rasa_ft.calm.cleanup import PAYLOAD_READER
 from rasa_ft.calm.commands import (
     CancelFlow,
     CannotHandle,
@@ -22,11 +21,10 @@ from rasa_ft.calm.commands import (
     StartFlow,
     UserSilence,
 )
-from rasa_ft.calm.domain import DEFAULT_INTENTS
-from rasa_ft.calm.flows.model import CollectStep, Flow
-from rasa_ft.calm.payloads import PREFIX, parse_set_slots
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.stack import (
+from rasa_ft.calm.dialogue.cleanup import PAYLOAD_READER
+from rasa_ft.calm.dialogue.payloads import PREFIX, parse_set_slots
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.stack import (
     CANCEL_FLOW,
     CANNOT_HANDLE,
     CHITCHAT,
@@ -37,7 +35,9 @@ from rasa_ft.calm.stack import (
     SKIP_QUESTION,
     USER_SILENCE,
 )
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.flows.model import CollectStep, Flow
+from rasa_ft.calm.project.domain import DEFAULT_INTENTS
 
 EMPTY = "rasa_internal_error_user_input_empty"
 TOO_LONG = "rasa_internal_error_user_input_too_long"

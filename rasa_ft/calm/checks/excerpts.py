@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from unicodedata import combining, east_asian_width
 
-from rasa_ft.calm.findings import Finding
+from rasa_ft.calm.checks.findings import Finding
 
 # Longer lines are cut around the mark.
 _WIDEST = 110

@@ -6,15 +6,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rasa_ft.calm.actions import LISTEN, run_action
 from rasa_ft.calm.commands import Command, Restart, UserSilence
-from rasa_ft.calm.domain import ROUTING_SLOT
+from rasa_ft.calm.dialogue.actions import LISTEN, run_action
+from rasa_ft.calm.dialogue.executor import run_until_listening
+from rasa_ft.calm.dialogue.processor import process
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, Runtime
+from rasa_ft.calm.dialogue.tracker import DEFAULT_SENDER, SESSION_START_ACTION, Tracker
 from rasa_ft.calm.events import ActionExecuted, SessionStarted, SlotSet, UserUttered
-from rasa_ft.calm.executor import run_until_listening
-from rasa_ft.calm.out_of_scope import ROUTERS
-from rasa_ft.calm.processor import process
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, Runtime
-from rasa_ft.calm.tracker import DEFAULT_SENDER, SESSION_START_ACTION, Tracker
+from rasa_ft.calm.project.domain import ROUTING_SLOT
+from rasa_ft.calm.project.out_of_scope import ROUTERS
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ async def take_turn(
     A conversation that has ended only keeps the message, and so does a paused one, unless it is restarted.
 
     Args:
-        time: when the message came (`rasa_ft.calm.sessions`).
+        time: when the message came (`rasa_ft.calm.dialogue.sessions`).
     """
     if not tracker.ended and UserSilence() not in commands and tracker.slots.get(_SILENCES):
         tracker = tracker.apply(SlotSet(_SILENCES, 0.0))
@@ -59,7 +59,7 @@ async def take_turn(
 
 
 def _routed(tracker: Tracker, runtime: Runtime) -> Tracker:
-    """As a router leaves it that sends every message to the flows; it is not run (`rasa_ft.calm.out_of_scope`)."""
+    """As a router leaves it that sends every message to the flows; none is run (`rasa_ft.calm.project.out_of_scope`)."""
     if ROUTERS.isdisjoint(runtime.ignored) or tracker.slots.get(ROUTING_SLOT) is not None:
         return tracker
     return tracker.apply(SlotSet(ROUTING_SLOT, True))

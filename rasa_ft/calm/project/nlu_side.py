@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rasa_ft.calm.domain import BUILTIN_ACTIONS, Domain
-from rasa_ft.calm.domain_reading import NLU_MAPPINGS
 from rasa_ft.calm.flows.model import ActionStep, CollectStep, Flow
-from rasa_ft.calm.out_of_scope import ROUTERS, RULES, policy_part
+from rasa_ft.calm.project.domain import BUILTIN_ACTIONS, Domain
+from rasa_ft.calm.project.domain_reading import NLU_MAPPINGS
+from rasa_ft.calm.project.out_of_scope import ROUTERS, RULES, policy_part
 
 
 @dataclass(frozen=True)

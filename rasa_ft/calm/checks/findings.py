@@ -25,7 +25,7 @@ class Finding:
     """One problem: an ``error`` stops the assistant from loading, a ``warning`` does not.
 
     ``fatal`` errors are those of the loader, which stop an assistant that is not validated too. ``rule`` is the stable
-    name of the check (`rasa_ft.calm.rules`); ``culprit`` the word in the file that is wrong, where it is one word.
+    name of the check (`rasa_ft.calm.checks.rules`); ``culprit`` the word in the file that is wrong, where it is one.
     """
 
     severity: Literal["error", "warning"]
@@ -47,7 +47,7 @@ class Finding:
 class Report:
     """Findings in the order in which they were made.
 
-    ``set_aside``: files that were read and belong to a part that is not run (`rasa_ft.calm.nlu_side`).
+    ``set_aside``: files that were read and belong to a part that is not run (`rasa_ft.calm.project.nlu_side`).
     """
 
     findings: list[Finding] = field(default_factory=list)

@@ -18,11 +18,11 @@ from rasa_ft.calm.commands import (
     SetSlot,
     StartFlow,
 )
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.stack import CHITCHAT, ContinueInterruptedFrame, CorrectionFrame
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.flows.model import ActionStep
-from rasa_ft.calm.out_of_scope import INTENTLESS
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.stack import CHITCHAT, ContinueInterruptedFrame, CorrectionFrame
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.project.out_of_scope import INTENTLESS
 
 # Values of buttons (`/SetSlots(…)`) and of forced raw text; they may fill any slot.
 PAYLOAD_READER = "CommandPayloadReader"

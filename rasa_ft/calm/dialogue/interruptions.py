@@ -6,10 +6,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rasa_ft.calm.events import BotUttered, FlowCancelled, FlowCompleted, FlowInterrupted, FlowResumed
-from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.runtime import Runtime, signed
-from rasa_ft.calm.stack import (
+from rasa_ft.calm.dialogue.runtime import Runtime, signed
+from rasa_ft.calm.dialogue.stack import (
     SEARCH,
     CancelFrame,
     CollectFrame,
@@ -21,7 +19,9 @@ from rasa_ft.calm.stack import (
     Stack,
     UserFrame,
 )
-from rasa_ft.calm.tracker import Tracker
+from rasa_ft.calm.dialogue.tracker import Tracker
+from rasa_ft.calm.events import BotUttered, FlowCancelled, FlowCompleted, FlowInterrupted, FlowResumed
+from rasa_ft.calm.flows.model import Flow
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rasa_ft.calm.findings import Finding
+from rasa_ft.calm.checks.findings import Finding
 
 # After these a file's names are not known.
 _HIDES_NAMES = frozenset({"unreadable-file", "broken-section", "no-domain", "no-flows"})

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rasa_ft.calm.domain_reading import DOMAIN_KEYS, DomainPart, read_domain_part
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
+from rasa_ft.calm.project.domain_reading import DOMAIN_KEYS, DomainPart, read_domain_part
 from rasa_ft.calm.responses import Response, Variation
 from rasa_ft.calm.slots import Slot, SlotMapping, slot_document
 from rasa_ft.errors import DataError, Location
@@ -85,7 +85,7 @@ class Domain:
     actions_with_domain: frozenset[str] = frozenset()
     intents: tuple[str, ...] = ()
     session: Session = Session()
-    # The slots that each form asks for; forms are not run (`rasa_ft.calm.out_of_scope`).
+    # The slots that each form asks for; forms are not run (`rasa_ft.calm.project.out_of_scope`).
     forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Where things were defined; empty for what is built in.
     files: tuple[Path, ...] = ()

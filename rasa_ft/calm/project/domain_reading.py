@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rasa_ft.calm.findings import Report, get_typed, known_keys, shown, type_name
+from rasa_ft.calm.checks.findings import Report, get_typed, known_keys, shown, type_name
 from rasa_ft.calm.flows.steps import read_rejections
-from rasa_ft.calm.out_of_scope import FORMS, warn
+from rasa_ft.calm.project.out_of_scope import FORMS, warn
 from rasa_ft.calm.responses import Response, SlotCondition, Variation
 from rasa_ft.calm.slots import FROM_LLM, SLOT_TYPES, MappingCondition, Slot, SlotMapping, SlotValidation
 from rasa_ft.errors import Location
@@ -67,7 +67,7 @@ _Names = tuple[tuple[str, Location | None], ...]
 
 @dataclass(frozen=True)
 class DomainPart:
-    """What one file says; ``session`` has the fields of `rasa_ft.calm.domain.Session` that it sets.
+    """What one file says; ``session`` has the fields of `rasa_ft.calm.project.domain.Session` that it sets.
 
     ``forms``: the slots that each form asks for.
     """

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from rasa_ft.calm.components import known_component
-from rasa_ft.calm.findings import Report, get_typed, known_keys, shown, texts
-from rasa_ft.calm.out_of_scope import (
+from rasa_ft.calm.checks.findings import Report, get_typed, known_keys, shown, texts
+from rasa_ft.calm.project.components import known_component
+from rasa_ft.calm.project.out_of_scope import (
     VECTOR_STORE,
     Part,
     can_be_searched,
@@ -101,7 +101,7 @@ class Config:
     """``policies``: the supported ones, options by class name. ``generator`` is None only if reading failed.
 
     ``ignored``: class names of the components and policies that are there and are not run
-    (`rasa_ft.calm.out_of_scope`).
+    (`rasa_ft.calm.project.out_of_scope`).
     """
 
     file: Path

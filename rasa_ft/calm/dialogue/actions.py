@@ -7,9 +7,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rasa_ft.calm.collecting import run_slot_rejections
-from rasa_ft.calm.corrections import correct_slots
-from rasa_ft.calm.domain import ROUTING_SLOT
+from rasa_ft.calm.dialogue.collecting import run_slot_rejections
+from rasa_ft.calm.dialogue.corrections import correct_slots
+from rasa_ft.calm.dialogue.interruptions import cancel_interrupted_flows, continue_interrupted_flow, listed, start_flow
+from rasa_ft.calm.dialogue.runtime import (
+    ActionFailed,
+    ActionResult,
+    OutOfScopeReached,
+    Runtime,
+    SearchFailed,
+    origin,
+    reworded,
+    signed,
+)
+from rasa_ft.calm.dialogue.stack import (
+    CancelFrame,
+    CannotHandleFrame,
+    ClarificationFrame,
+    CollectFrame,
+    InternalErrorFrame,
+)
+from rasa_ft.calm.dialogue.tracker import SESSION_START_ACTION, Tracker
 from rasa_ft.calm.events import (
     ActionExecuted,
     ActionExecutionRejected,
@@ -30,20 +48,8 @@ from rasa_ft.calm.events import (
     SessionStarted,
     SlotSet,
 )
-from rasa_ft.calm.interruptions import cancel_interrupted_flows, continue_interrupted_flow, listed, start_flow
-from rasa_ft.calm.out_of_scope import INTENTLESS, VECTOR_STORE
-from rasa_ft.calm.runtime import (
-    ActionFailed,
-    ActionResult,
-    OutOfScopeReached,
-    Runtime,
-    SearchFailed,
-    origin,
-    reworded,
-    signed,
-)
-from rasa_ft.calm.stack import CancelFrame, CannotHandleFrame, ClarificationFrame, CollectFrame, InternalErrorFrame
-from rasa_ft.calm.tracker import SESSION_START_ACTION, Tracker
+from rasa_ft.calm.project.domain import ROUTING_SLOT
+from rasa_ft.calm.project.out_of_scope import INTENTLESS, VECTOR_STORE
 from rasa_ft.yaml_source import plain
 
 log = logging.getLogger(__name__)

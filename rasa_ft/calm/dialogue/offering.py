@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rasa_ft.calm.dialogue.runtime import Runtime
+from rasa_ft.calm.dialogue.stack import UserFrame
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.flows.conditions import holds
 from rasa_ft.calm.flows.model import Flow
-from rasa_ft.calm.runtime import Runtime
-from rasa_ft.calm.stack import UserFrame
-from rasa_ft.calm.tracker import Tracker
 
 
 def startable_flows(tracker: Tracker, runtime: Runtime) -> dict[str, Flow]:

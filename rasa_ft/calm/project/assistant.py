@@ -9,23 +9,23 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rasa_ft.calm.config import Config, Generator, read_config
-from rasa_ft.calm.consequences import without_consequences
-from rasa_ft.calm.document_search import DocumentSearch, read_document_search
-from rasa_ft.calm.domain import Domain, load_domain, read_domain, with_builtin_slots
-from rasa_ft.calm.domain_validation import check_domain, check_nlu_mappings
-from rasa_ft.calm.findings import Finding, Report
+from rasa_ft.calm.checks.consequences import without_consequences
+from rasa_ft.calm.checks.domain_validation import check_domain, check_nlu_mappings
+from rasa_ft.calm.checks.findings import Finding, Report
 from rasa_ft.calm.flows.loading import Flows, load_flows, read_flows
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.calm.flows.validation import check_flows
-from rasa_ft.calm.model_references import check_model_references
-from rasa_ft.calm.nlg import NLG, read_nlg
-from rasa_ft.calm.nlu_side import NO_NLU_SIDE, NluSide, nlu_side
-from rasa_ft.calm.out_of_scope import ADAPTER, NLU_DATA, ROUTERS, agent_names, check_endpoints, warn
+from rasa_ft.calm.project.config import Config, Generator, read_config
+from rasa_ft.calm.project.document_search import DocumentSearch, read_document_search
+from rasa_ft.calm.project.domain import Domain, load_domain, read_domain, with_builtin_slots
+from rasa_ft.calm.project.model_references import check_model_references
+from rasa_ft.calm.project.nlg import NLG, read_nlg
+from rasa_ft.calm.project.nlu_side import NO_NLU_SIDE, NluSide, nlu_side
+from rasa_ft.calm.project.out_of_scope import ADAPTER, NLU_DATA, ROUTERS, agent_names, check_endpoints, warn
 from rasa_ft.errors import DataError, Location
 from rasa_ft.yaml_source import load_yaml, plain
 
-PATTERNS = Path(__file__).parent / "patterns"
+PATTERNS = Path(__file__).parents[1] / "patterns"
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rasa_ft.calm.domain import BUILTIN_ACTIONS, Domain
-from rasa_ft.calm.domain_reading import NLU_MAPPINGS
-from rasa_ft.calm.findings import Report
+from rasa_ft.calm.checks.findings import Report
+from rasa_ft.calm.dialogue.payloads import MAX_PAIRS, PREFIX, parse_set_slots
 from rasa_ft.calm.flows.condition_checks import check_condition, check_rejection_scope
-from rasa_ft.calm.out_of_scope import ADAPTER
-from rasa_ft.calm.payloads import MAX_PAIRS, PREFIX, parse_set_slots
+from rasa_ft.calm.project.domain import BUILTIN_ACTIONS, Domain
+from rasa_ft.calm.project.domain_reading import NLU_MAPPINGS
+from rasa_ft.calm.project.out_of_scope import ADAPTER
 from rasa_ft.calm.responses import Response, Variation, placeholders
 from rasa_ft.calm.slots import Slot, is_valid
 from rasa_ft.calm.templates import template_syntax_error

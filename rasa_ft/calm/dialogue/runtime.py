@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from rasa_ft.calm.copying import replace
-from rasa_ft.calm.domain import Domain
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import BotUttered, Draft
 from rasa_ft.calm.flows.model import Flow
+from rasa_ft.calm.project.domain import Domain
 from rasa_ft.calm.responses import Scope, Variation, choose_variation, render_variation
-from rasa_ft.calm.tracker import Tracker
 
 # Actions of one turn. Ends what would never end by itself.
 MAX_ACTIONS = 1000
@@ -29,7 +29,7 @@ class ActionFailed(Exception):
 
 
 class OutOfScopeReached(ActionFailed):
-    """A part of the assistant is needed that is not run (`rasa_ft.calm.out_of_scope`); ``str`` names it."""
+    """A part of the assistant is needed that is not run (`rasa_ft.calm.project.out_of_scope`); ``str`` names it."""
 
 
 class ActionRejected(Exception):
@@ -102,7 +102,7 @@ class Runtime:
     clock: Callable[[], float] | None = None
     max_actions: int = MAX_ACTIONS
     clarify_several_starts: bool = False
-    # Components and policies of the assistant that are not run (`rasa_ft.calm.out_of_scope`), by class name.
+    # Components and policies of the assistant that are not run (`rasa_ft.calm.project.out_of_scope`), by class name.
     ignored: frozenset[str] = frozenset()
 
     @cached_property

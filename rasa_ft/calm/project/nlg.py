@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rasa_ft.calm.config import template_problem
-from rasa_ft.calm.findings import Report, get_typed, is_kind, known_keys, shown
+from rasa_ft.calm.checks.findings import Report, get_typed, is_kind, known_keys, shown
+from rasa_ft.calm.project.config import template_problem
 from rasa_ft.errors import Location
 from rasa_ft.yaml_source import did_you_mean, location_of, plain
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from rasa_ft.calm.commands import Command
 from rasa_ft.calm.copying import replace
+from rasa_ft.calm.dialogue.stack import Frame, Stack
 from rasa_ft.calm.events import (
     ActionExecuted,
     AllSlotsReset,
@@ -29,7 +30,6 @@ from rasa_ft.calm.events import (
 )
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.calm.slots import Slot, stored
-from rasa_ft.calm.stack import Frame, Stack
 
 # Starts a session; an assistant may have its own.
 SESSION_START_ACTION = "action_session_start"

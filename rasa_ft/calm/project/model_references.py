@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rasa_ft.calm.config import Config
-from rasa_ft.calm.findings import Report, is_kind
-from rasa_ft.calm.nlg import NLG, Rephrasing
+from rasa_ft.calm.checks.findings import Report, is_kind
+from rasa_ft.calm.project.config import Config
+from rasa_ft.calm.project.nlg import NLG, Rephrasing
 from rasa_ft.errors import Location
 from rasa_ft.yaml_source import did_you_mean
 

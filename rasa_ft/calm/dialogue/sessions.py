@@ -10,13 +10,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rasa_ft.calm.actions import LISTEN, executed, run_action, start_session
 from rasa_ft.calm.commands import Restart
+from rasa_ft.calm.dialogue.actions import LISTEN, executed, run_action, start_session
+from rasa_ft.calm.dialogue.messages import read_message
+from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, Runtime
+from rasa_ft.calm.dialogue.tracker import DEFAULT_SENDER, SESSION_START_ACTION, Tracker
+from rasa_ft.calm.dialogue.turn import begin, with_fixtures
 from rasa_ft.calm.events import ActionExecuted, SlotSet
-from rasa_ft.calm.messages import read_message
-from rasa_ft.calm.runtime import ActionFailed, ActionRejected, Runtime
-from rasa_ft.calm.tracker import DEFAULT_SENDER, SESSION_START_ACTION, Tracker
-from rasa_ft.calm.turn import begin, with_fixtures
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _SECONDS = 60
 async def begin_conversation(
     runtime: Runtime, fixtures: Sequence[tuple[str, Any]] = (), sender_id: str = DEFAULT_SENDER
 ) -> Tracker:
-    """As `rasa_ft.calm.turn.begin`, with the assistant's own `action_session_start` if it has one."""
+    """As `rasa_ft.calm.dialogue.turn.begin`, with the assistant's own `action_session_start` if it has one."""
     if SESSION_START_ACTION not in runtime.domain.custom_actions:
         return begin(runtime, fixtures, sender_id)
     tracker = Tracker.new(runtime.domain.initial_slots(), runtime.domain.slots, sender_id)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rasa_ft.calm.collecting import validation_frame
 from rasa_ft.calm.commands import CorrectSlots
+from rasa_ft.calm.dialogue.collecting import validation_frame
+from rasa_ft.calm.dialogue.runtime import Runtime, origin
+from rasa_ft.calm.dialogue.stack import AT_END, CollectFrame, CorrectionFrame, Frame, FrameKind, Stack, UserFrame
+from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import SlotSet
 from rasa_ft.calm.flows.graph import collect_steps
 from rasa_ft.calm.flows.model import NEXT_PREFIX, START, CollectStep, Flow
-from rasa_ft.calm.runtime import Runtime, origin
-from rasa_ft.calm.stack import AT_END, CollectFrame, CorrectionFrame, Frame, FrameKind, Stack, UserFrame
-from rasa_ft.calm.tracker import Tracker
 
 
 def push_correction(tracker: Tracker, command: CorrectSlots, runtime: Runtime) -> Tracker:
