@@ -59,7 +59,7 @@ async def take_turn(
 
 
 def _routed(tracker: Tracker, runtime: Runtime) -> Tracker:
-    """As a router leaves it that sends every message to the flows; none is run (`rasa_ft.calm.project.out_of_scope`)."""
+    """As a router leaves it that sends all messages to the flows; none is run (`rasa_ft.calm.project.out_of_scope`)."""
     if ROUTERS.isdisjoint(runtime.ignored) or tracker.slots.get(ROUTING_SLOT) is not None:
         return tracker
     return tracker.apply(SlotSet(ROUTING_SLOT, True))
