@@ -14,8 +14,8 @@ from rasa_ft import __version__
 from rasa_ft.calm.checks.findings import place_of
 from rasa_ft.calm.flows.loading import flow_files
 from rasa_ft.calm.project.assistant import Assistant, Sources
-from rasa_ft.calm.project.config import find_file
 from rasa_ft.calm.project.domain import domain_files
+from rasa_ft.calm.project.options import find_file
 from rasa_ft.engine.archive import SUFFIX, Archive, Manifest, entries_of, newest_archive, read_archive, write_archive
 from rasa_ft.errors import DataError, Location
 from rasa_ft.yaml_source import load_yaml, location_of

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from rasa_ft.calm.checks.findings import Report, get_typed, known_keys, shown, texts
+from rasa_ft.calm.checks.findings import Report, get_typed, known_keys, texts
 from rasa_ft.calm.project.components import known_component
+from rasa_ft.calm.project.options import read_model, read_prompt_template, read_timezone
 from rasa_ft.calm.project.out_of_scope import (
     VECTOR_STORE,
     Part,
@@ -20,10 +20,8 @@ from rasa_ft.calm.project.out_of_scope import (
     policy_part,
     warn_of_parts,
 )
-from rasa_ft.calm.templates import template_syntax_error
 from rasa_ft.errors import DataError, Location
-from rasa_ft.files import exists
-from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of, plain
+from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of
 
 # Class name -> version of the commands' surface syntax (rasa_ft.calm.dsl).
 GENERATORS: Mapping[str, str] = MappingProxyType(
@@ -236,16 +234,17 @@ def _read_generator(name: str, node: Any, place: Location | None, folders: Seque
     known_keys(node, _GENERATOR_KEYS, name, report, severity="error" if typos else "warning")
     limits = get_typed(node, "user_input", dict, report, default={})
     known_keys(limits, ("max_characters",), "user_input", report)
+    template_keys = ("prompt", "prompt_template") if GENERATORS[name] == "v1" else ("prompt_template",)
     return Generator(
         name=name,
         dsl_version=GENERATORS[name],
-        llm=MappingProxyType(plain(get_typed(node, "llm", dict, report, default={}))),
-        prompt_template=_prompt_template(name, node, folders, report),
+        llm=read_model(node, "llm", report) or MappingProxyType({}),
+        prompt_template=read_prompt_template(node, folders, report, "the prompt template", template_keys),
         max_characters=get_typed(limits, "max_characters", int, report, default=420),
         flow_retrieval=_flow_retrieval(node, report),
         minimize_num_calls=get_typed(node, "minimize_num_calls", bool, report, default=True),
         include_date_time=get_typed(node, "include_date_time", bool, report, default=True),
-        timezone=_timezone(node, report),
+        timezone=read_timezone(node, report),
         location=place,
     )
 
@@ -253,57 +252,13 @@ def _read_generator(name: str, node: Any, place: Location | None, folders: Seque
 def _flow_retrieval(node: Any, report: Report) -> FlowRetrieval:
     options = get_typed(node, "flow_retrieval", dict, report, default={})
     known_keys(options, _RETRIEVAL_KEYS, "flow_retrieval", report)
-    embeddings = get_typed(options, "embeddings", dict, report)
     return FlowRetrieval(
         active=get_typed(options, "active", bool, report, default=True),
         num_flows=get_typed(options, "num_flows", int, report, default=20),
         turns_to_embed=get_typed(options, "turns_to_embed", int, report, default=1),
         should_embed_slots=get_typed(options, "should_embed_slots", bool, report, default=True),
-        embeddings=None if embeddings is None else plain(embeddings),
+        embeddings=read_model(options, "embeddings", report),
     )
-
-
-def _prompt_template(name: str, node: Any, folders: Sequence[Path], report: Report) -> Path | None:
-    key = "prompt" if GENERATORS[name] == "v1" and node.get("prompt") else "prompt_template"
-    written = get_typed(node, key, str, report)
-    if written is None:
-        return None
-    path = find_file(written, folders)
-    problem = template_problem(path)
-    if problem is not None:
-        message = f"the prompt template {written} {problem}."
-        report.error(message, location_of(node, key), rule="prompt-template", culprit=written)
-    return path
-
-
-def find_file(written: str, folders: Sequence[Path]) -> Path:
-    """The file that a configuration means by a relative path: in the first folder that has it, else in the first."""
-    places = [folder / written for folder in folders]
-    return next((place for place in places if exists(place)), places[0])
-
-
-def template_problem(path: Path) -> str | None:
-    """What is wrong with a prompt template, as the end of a sentence; None if nothing is."""
-    if not exists(path):
-        return "does not exist"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return f"cannot be read: {error}"
-    problem = template_syntax_error(text)
-    return problem and f"is not a jinja template: {problem}"
-
-
-def _timezone(node: Any, report: Report) -> str:
-    name = str(get_typed(node, "timezone", str, report, default="UTC"))
-    if name == "UTC":
-        return name
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        place, hint = location_of(node, "timezone"), "For example Europe/Berlin."
-        report.error(f"{shown(name)} is not a time zone.", place, hint, rule="invalid-timezone", culprit=name)
-    return name
 
 
 def _policies(content: Mapping[str, Any], file: Path, project: Path, report: Report) -> Mapping[str, Mapping[str, Any]]:

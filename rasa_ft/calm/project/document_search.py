@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from rasa_ft.calm.checks.findings import Report, get_typed, known_keys, shown
-from rasa_ft.calm.project.config import Config, find_file, template_problem
+from rasa_ft.calm.checks.findings import Report, get_typed, known_keys
+from rasa_ft.calm.project.config import Config
+from rasa_ft.calm.project.options import read_model, read_prompt_template, read_timezone
 from rasa_ft.calm.project.out_of_scope import can_be_searched
 from rasa_ft.errors import Location
-from rasa_ft.yaml_source import location_of, plain
+from rasa_ft.yaml_source import location_of
 
 POLICY = "EnterpriseSearchPolicy"
 DEFAULT_SOURCE = "./docs"
@@ -84,45 +83,15 @@ def read_document_search(config: Config, project: Path, report: Report) -> Docum
         source=source,
         readable=readable,
         threshold=float(threshold),
-        llm=_model(node, "llm", report),
-        embeddings=_model(node, "embeddings", report) or _model(store, "embeddings", report),
-        prompt_template=_prompt_template(node, (project, config.file.parent), report),
+        llm=read_model(node, "llm", report),
+        embeddings=read_model(node, "embeddings", report) or read_model(store, "embeddings", report),
+        prompt_template=read_prompt_template(node, (project, config.file.parent), report, "the search prompt template"),
         generative=get_typed(node, "use_generative_llm", bool, report, default=True),
         citations=get_typed(node, "citation_enabled", bool, report, default=False),
         check_relevancy=get_typed(node, "check_relevancy", bool, report, default=False),
         max_messages_in_query=max(1, messages),
         max_history=get_typed(node, "max_history", int, report),
         include_date_time=get_typed(node, "include_date_time", bool, report, default=True),
-        timezone=_timezone(node, report),
+        timezone=read_timezone(node, report),
         location=place,
     )
-
-
-def _model(node: Mapping[str, Any], key: str, report: Report) -> Mapping[str, Any] | None:
-    written = get_typed(node, key, dict, report)
-    return None if written is None else MappingProxyType(plain(written))
-
-
-def _prompt_template(node: Mapping[str, Any], folders: Sequence[Path], report: Report) -> Path | None:
-    key = "prompt_template" if node.get("prompt_template") else "prompt"
-    written = get_typed(node, key, str, report)
-    if written is None:
-        return None
-    path = find_file(written, folders)
-    problem = template_problem(path)
-    if problem is not None:
-        message = f"the search prompt template {written} {problem}."
-        report.error(message, location_of(node, key), rule="prompt-template", culprit=written)
-    return path
-
-
-def _timezone(node: Mapping[str, Any], report: Report) -> str:
-    name = str(get_typed(node, "timezone", str, report, default="UTC"))
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        hint = "For example Europe/Berlin."
-        place = location_of(node, "timezone")
-        report.error(f"{shown(name)} is not a time zone.", place, hint, rule="invalid-timezone", culprit=name)
-        return "UTC"
-    return name

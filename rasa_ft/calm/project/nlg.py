@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rasa_ft.calm.checks.findings import Report, get_typed, is_kind, known_keys, shown
-from rasa_ft.calm.project.config import template_problem
+from rasa_ft.calm.project.options import read_model, read_prompt_template
 from rasa_ft.errors import Location
 from rasa_ft.yaml_source import did_you_mean, location_of, plain
 
@@ -109,35 +109,17 @@ def _report_other(kind: str, node: Mapping[str, Any], report: Report) -> None:
 
 def _rephrasing(node: Mapping[str, Any], project: Path, report: Report) -> Rephrasing:
     known_keys(node, _REPHRASER_KEYS, "nlg", report)
-    llm = get_typed(node, "llm", dict, report)
     turns = get_typed(node, "max_historical_turns", int, report, default=5)
     joined = get_typed(node, "count_multiple_utterances_as_single_turn", bool, report, default=True)
     return Rephrasing(
-        llm=None if llm is None else MappingProxyType(plain(llm)),
-        prompt_template=_prompt_template(node, project, report),
+        llm=read_model(node, "llm", report),
+        prompt_template=read_prompt_template(node, (project,), report, "the rephraser's prompt template"),
         rephrase_all=get_typed(node, "rephrase_all", bool, report, default=False),
         summarize_history=get_typed(node, "summarize_history", bool, report, default=True),
         max_historical_turns=max(1, turns),
         join_utterances=joined,
         location=location_of(node),
     )
-
-
-def _prompt_template(node: Mapping[str, Any], project: Path, report: Report) -> Path | None:
-    key = "prompt_template" if node.get("prompt_template") else "prompt"
-    written = get_typed(node, key, str, report)
-    if written is None:
-        return None
-    path = project / written
-    problem = template_problem(path)
-    if problem is not None:
-        report.error(
-            f"the rephraser's prompt template {written} {problem}.",
-            location_of(node, key),
-            rule="prompt-template",
-            culprit=written,
-        )
-    return path
 
 
 def _server(node: Mapping[str, Any], report: Report) -> ResponseServer | None:
