@@ -51,6 +51,7 @@ def shell(
     With --record the conversation becomes an E2E test that `rasa test e2e` can run; a file that is there keeps its
     cases. A message that the model could not answer is then taken back, and what was said before Ctrl-C is kept.
     """
+    from rasa_ft.cli.load_warnings import show_warnings
     from rasa_ft.cli.project import find_project
     from rasa_ft.e2e.recording import check_recordable
     from rasa_ft.engine.embedded import load_engine
@@ -62,6 +63,7 @@ def shell(
     # Sessions expire as in production; but not in a recording, since a test has no pauses.
     clock = time.time if record is None else None
     engine = load_engine(find_project(".", project, model), endpoints=endpoints, clock=clock)
+    show_warnings(engine.assistant)
     check_models_if_wanted(engine.assistant)
     # `--debug` is taken from the command line before click sees it.
     debug = debug or bool((context.find_root().obj or {}).get("debug"))

@@ -75,6 +75,7 @@ def e2e(
     here (NLU, forms, agents …) are skipped, and count neither way.
     """
     from rasa_ft.cli import test_report
+    from rasa_ft.cli.load_warnings import show_warnings
     from rasa_ft.cli.project import find_project
     from rasa_ft.e2e.cases import load_suite
     from rasa_ft.e2e.results import write_coverage, write_results
@@ -85,6 +86,7 @@ def e2e(
     for warning in suite.warnings:
         click.echo(f"Warning: {visible(warning)}", err=True)
     engine = load_engine(find_project(path, project, model), endpoints=endpoints)
+    show_warnings(engine.assistant)
     result = _run(engine, suite, concurrency=concurrency, fail_fast=fail_fast)
     measured = None
     if coverage_report or require_coverage:

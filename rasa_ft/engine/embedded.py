@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rasa_ft import __version__
+from rasa_ft.calm.checks.findings import Finding
 from rasa_ft.calm.commands import Command
-from rasa_ft.calm.dialogue.runtime import LAST_PATCH, MAX_ACTIONS, NEWEST, OLDEST, Runtime, Version
+from rasa_ft.calm.dialogue.runtime import LAST_PATCH, MAX_ACTIONS, NEWEST, OLDEST, CustomActions, Runtime, Version
 from rasa_ft.calm.dialogue.sessions import arrive, begin_conversation, is_ignored
 from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.dialogue.turn import take_turn
@@ -25,6 +26,7 @@ from rasa_ft.calm.project.nlu_side import NluSide
 from rasa_ft.engine.action_server import StubbedActions, custom_actions
 from rasa_ft.engine.archive import open_archive
 from rasa_ft.engine.base import Setup, Turn
+from rasa_ft.engine.in_process_actions import InProcessActions
 from rasa_ft.engine.wording import rephraser_of
 from rasa_ft.errors import DataError
 from rasa_ft.llm.client import LLM, aclose
@@ -80,10 +82,11 @@ def load_engine(
         settings = replace(settings, prompt_template=prompt_template)
     knowledge = knowledge or load_knowledge(assistant, answers=answers)
     environment = _environment()
+    actions = custom_actions(project, assistant.endpoints.get("action_endpoint"), assistant.domain, channel=CHANNEL)
     assistant = replace(
         assistant,
         flows=flows_of(assistant.flows, environment["version"]),
-        warnings=(*assistant.warnings, *knowledge.warnings),
+        warnings=(*assistant.warnings, *knowledge.warnings, *_missing_actions(actions, assistant)),
     )
     asked = llm or _configured_llm(project, endpoints, config)
     generator = CommandGenerator(
@@ -93,7 +96,6 @@ def load_engine(
         retriever=knowledge.retriever,
         keeps_punctuation=keeps_punctuation(environment["version"]),
     )
-    actions = custom_actions(project, assistant.endpoints.get("action_endpoint"), assistant.domain, channel=CHANNEL)
     ignored = assistant.config.ignored
     runtime = Runtime(
         assistant.domain,
@@ -107,6 +109,11 @@ def load_engine(
         **environment,
     )
     return EmbeddedEngine(assistant, generator, runtime, knowledge, owns_llm=llm is None)
+
+
+def _missing_actions(actions: CustomActions, assistant: Assistant) -> tuple[Finding, ...]:
+    finding = actions.missing(assistant.domain.custom_actions) if isinstance(actions, InProcessActions) else None
+    return (finding,) if finding else ()
 
 
 def _environment() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rasa_ft.calm.checks.findings import Finding
 from rasa_ft.calm.dialogue.runtime import ActionFailed, ActionRejected, ActionResult
 from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.project.domain import Domain
@@ -48,6 +49,18 @@ class InProcessActions:
             with modules.visible():
                 actions = dict(_instances(loaded))
         return cls(actions, modules, domain.document(), channel)
+
+    def missing(self, names: Iterable[str]) -> Finding | None:
+        """A warning if there are no classes for some of ``names``; these actions fail when they run."""
+        absent = sorted(set(names) - set(self.actions))
+        if not absent:
+            return None
+        return Finding(
+            "warning",
+            f"no class of the actions module has the name of {', '.join(absent)}; running them cancels the flow.",
+            hint="A folder of actions counts only with an __init__.py in it.",
+            rule="missing-action-class",
+        )
 
     async def run(self, action: str, tracker: Tracker) -> ActionResult:
         from rasa_sdk import Tracker as SdkTracker

@@ -55,6 +55,16 @@ def test_a_whole_tree_of_modules(tmp_path: Path):
     assert set(actions.actions) == {"a", "deep"}
 
 
+def test_a_folder_without_init_is_not_found_and_told(tmp_path: Path):
+    actions = loaded(tmp_path, one=action("a", "return []"), sub__in__two=action("deep", "return []"))
+    assert actions.missing(["a"]) is None
+    finding = actions.missing(["deep", "a", "other"])
+    assert finding is not None
+    assert (finding.severity, finding.rule) == ("warning", "missing-action-class")
+    assert "deep, other" in finding.message
+    assert "__init__.py" in str(finding.hint)
+
+
 def test_of_two_with_one_name_the_last_counts(tmp_path: Path):
     first, last = (action("a", f"dispatcher.utter_message(text='{text}')") for text in ("first", "last"))
     actions = loaded(tmp_path, one=first, two=last)

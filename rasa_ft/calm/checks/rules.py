@@ -52,6 +52,7 @@ RULES: Mapping[str, str] = {
     "list-slot": "a step collects or sets a slot of type list",
     "unknown-action": "an action that is not in the domain",
     "unknown-response": "a response that is not in the domain",
+    "missing-action-class": "an action of the domain that no class of the actions module has the name of",
     # -- conditions
     "invalid-condition": "a condition that cannot be parsed",
     "unknown-reference": "a word in a condition is neither text nor slots.… nor context.…",
