@@ -66,6 +66,14 @@ data = LazyGroup(
     help="The assistant's files.",
     lazy={"validate": ("rasa_ft.cli.validate:validate", "check domain, flows, config and endpoints")},
 )
+test = LazyGroup(
+    "test",
+    help="Run tests on the assistant.",
+    lazy={
+        "e2e": ("rasa_ft.cli.test:e2e", "play conversations and check what the assistant does"),
+        "du": ("rasa_ft.cli.test_du:du", "check which commands each message is understood as"),
+    },
+)
 plugin = LazyGroup(
     "plugin",
     help="Make plain `rasa …` work in this environment.",
@@ -80,7 +88,7 @@ plugin = LazyGroup(
 class Root(LazyGroup):
     """The top of the tree: groups are at hand, the rest is lazy."""
 
-    groups = {"llm": llm, "data": data, "plugin": plugin}  # noqa: RUF012
+    groups = {"test": test, "llm": llm, "data": data, "plugin": plugin}  # noqa: RUF012
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return self.groups.get(name) or super().get_command(ctx, name)
@@ -90,7 +98,7 @@ class Root(LazyGroup):
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"]},
     lazy={
-        "test": ("rasa_ft.cli.test:test", "run E2E tests on the assistant, with a coverage report"),
+        "test": ("", "run E2E and dialogue understanding tests on the assistant"),
         "llm": ("", "fine-tune, serve and evaluate a model of your own"),
         "train": ("rasa_ft.cli.train_assistant:train", "check the assistant and pack it into a model archive"),
         "shell": ("rasa_ft.cli.shell:shell", "talk to the assistant in the terminal"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,10 @@ if TYPE_CHECKING:
 DEFAULT_TESTS = "e2e_tests"
 DEFAULT_COVERAGE = "e2e_coverage_results"
 DEFAULT_RESULTS = "tests/e2e_results.yml"
+DEFAULT_FAILED = "tests/e2e_failed_tests.yml"
 
 
-@click.group()
-def test() -> None:
-    """Run tests on the assistant."""
-
-
-@test.command()
+@click.command()
 @click.argument("path", default=DEFAULT_TESTS)
 @click.option("--coverage-report", is_flag=True, help="Measure which steps of the flows the tests visit.")
 @click.option(
@@ -40,12 +37,30 @@ def test() -> None:
     "--require-coverage", is_flag=True, help="Exit with 3 if the passed tests miss the targets. Implies the report."
 )
 @click.option(
+    "--min-coverage",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Exit with 3 if the passed tests visit less of all steps. Implies the report.",
+)
+@click.option(
     "-o",
     "--e2e-results",
     type=click.Path(path_type=Path),
     is_flag=False,
     flag_value=DEFAULT_RESULTS,
     help=f"Write results next to this file.  [without a value: {DEFAULT_RESULTS}]",
+)
+@click.option(
+    "-f",
+    "--e2e-failed-tests",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value=DEFAULT_FAILED,
+    help=f"Write the cases that did not pass, to be run again, into a folder named after this and the time.  "
+    f"[without a value: {DEFAULT_FAILED}]",
+)
+@click.option(
+    "--junit-xml", type=click.Path(path_type=Path, dir_okay=False), help="Write results as JUnit XML to this file."
 )
 @click.option("--fail-fast", is_flag=True, help="Stop at the first case that does not pass.")
 @click.option("--endpoints", type=click.Path(path_type=Path), help="Default: endpoints.yml in the project.")
@@ -60,7 +75,10 @@ def e2e(
     coverage_report: bool,
     coverage_output_path: Path,
     require_coverage: bool,
+    min_coverage: float | None,
     e2e_results: Path | None,
+    e2e_failed_tests: Path | None,
+    junit_xml: Path | None,
     fail_fast: bool,
     endpoints: Path | None,
     project: Path | None,
@@ -78,7 +96,8 @@ def e2e(
     from rasa_ft.cli.load_warnings import show_warnings
     from rasa_ft.cli.project import find_project
     from rasa_ft.e2e.cases import load_suite
-    from rasa_ft.e2e.results import write_coverage, write_results
+    from rasa_ft.e2e.coverage import unmet_targets
+    from rasa_ft.e2e.results import write_coverage
     from rasa_ft.engine.embedded import load_engine
     from rasa_ft.errors import GateNotMet
 
@@ -89,9 +108,9 @@ def e2e(
     show_warnings(engine.assistant)
     result = _run(engine, suite, concurrency=concurrency, fail_fast=fail_fast)
     measured = None
-    if coverage_report or require_coverage:
+    if coverage_report or require_coverage or min_coverage is not None:
         measured = write_coverage(coverage_output_path, result, engine.flows, engine.project)
-    written = write_results(e2e_results, result) if e2e_results is not None else ()
+    written = _write(result, results=e2e_results, failed_tests=e2e_failed_tests, junit=junit_xml)
     if as_json:
         test_report.print_json(result, measured, engine.project)
     else:
@@ -100,9 +119,28 @@ def e2e(
         click.echo(f"Written: {place}", err=True)
     if not result.all_passed:
         return 1
-    if require_coverage and measured is not None and not measured.passed.reaches_targets:
-        raise GateNotMet(f"coverage of {measured.passed.percent:.1f} % is below the targets.")
+    if measured is not None:
+        unmet = unmet_targets(measured.passed, targets=require_coverage, minimum=min_coverage)
+        if unmet:
+            raise GateNotMet(" ".join(unmet), hint=f"See {coverage_output_path / 'coverage.html'}.")
     return 0
+
+
+def _write(result: SuiteResult, *, results: Path | None, failed_tests: Path | None, junit: Path | None) -> list[Path]:
+    """Write the result files that were asked for; gives what was written."""
+    from rasa_ft.e2e.junit import write_junit
+    from rasa_ft.e2e.results import write_failed_tests, write_results
+
+    written: list[Path] = []
+    if results is not None:
+        written.extend(write_results(results, result))
+    if failed_tests is not None:
+        folder = write_failed_tests(failed_tests, result, datetime.now().strftime("%Y%m%d_%H%M%S"))
+        written.extend([folder] if folder is not None else [])
+    if junit is not None:
+        write_junit(junit, result)
+        written.append(junit)
+    return written
 
 
 def _run(engine: Engine, suite: Suite, *, concurrency: int, fail_fast: bool) -> SuiteResult:

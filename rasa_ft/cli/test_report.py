@@ -32,6 +32,7 @@ def print_json(result: SuiteResult, measured: SuiteCoverage | None, project: Pat
         "errors": counts["error"],
         "skipped": counts["skipped"],
         "not_run": result.not_run,
+        "not_run_cases": [case.id for case in result.left_out],
         "seconds": round(result.seconds, 3),
         "results": [{**case_result(found), "status": found.status} for found in result.results],
     }

@@ -5,10 +5,13 @@ The dataclasses are those of `rasa_ft.e2e.model`, exported here too.
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rasa_ft.e2e.model import (
     BotStep,
@@ -26,6 +29,7 @@ from rasa_ft.e2e.problems import Problems
 from rasa_ft.e2e.schema import (
     FileContent,
     Names,
+    StepReader,
     StubRule,
     build_cases,
     is_dialogue_understanding_file,
@@ -54,7 +58,23 @@ __all__ = [
 ]
 
 
-def load_suite(path: Path | str) -> Suite:
+@dataclass(frozen=True)
+class Format:
+    """One kind of test: E2E tests, or those of `rasa_ft.e2e.du_cases`.
+
+    ``others``: whether a file's content is of another kind, which ``other`` names; it is left out of a folder.
+    """
+
+    kind: str
+    other: str
+    others: Callable[[Mapping[str, Any]], bool]
+    read_steps: StepReader | None = None
+
+
+E2E = Format("E2E test", "a dialogue understanding test", is_dialogue_understanding_file)
+
+
+def load_suite(path: Path | str, form: Format = E2E) -> Suite:
     """Read ``FILE``, ``FOLDER``, ``FILE::case name`` or ``FOLDER::case name``.
 
     Returns:
@@ -64,18 +84,35 @@ def load_suite(path: Path | str) -> Suite:
     Raises:
         DataError: nothing there, or files break the format; then every problem of every file, with file and line.
     """
+    with _uncollected():
+        return _loaded(path, form)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: it walks all that was read again and again, a third of the time for a large file."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _loaded(path: Path | str, form: Format) -> Suite:
     root, wanted = _split(str(path))
-    contents, warnings = _read_files(root)
+    contents, warnings = _read_files(root, form)
     chain = _ConftestChain()
     cases: list[TestCase] = []
     pool = _first_definitions(contents)
     for content in contents:
         names = Names({**chain.fixtures(content.file), **content.fixtures}, {**pool, **content.metadata})
-        cases.extend(_distinct(build_cases(content, names), warnings))
+        cases.extend(_distinct(build_cases(content, names, form.read_steps), warnings))
     _raise_all([*(content.problems for content in contents), *chain.problems])
     cases = _with_stubs(cases, contents, warnings)
     warnings.extend(f"{case.location}: {_MIXED}" for case in cases if _mixes_styles(case))
-    return Suite(tuple(_select(cases, wanted, root)), tuple(warnings))
+    return Suite(tuple(_select(cases, wanted, root, form)), tuple(warnings))
 
 
 _MIXED = "the case has assertions, so its bot, utter and slot steps are not looked at."
@@ -89,7 +126,7 @@ def _split(path: str) -> tuple[Path, str | None]:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def _read_files(root: Path) -> tuple[list[FileContent], list[str]]:
+def _read_files(root: Path, form: Format) -> tuple[list[FileContent], list[str]]:
     if root.is_file():
         return [read_file(root, root.name)], []
     if not root.is_dir():
@@ -97,12 +134,12 @@ def _read_files(root: Path) -> tuple[list[FileContent], list[str]]:
     contents, warnings = [], []
     for file in _test_files(root):
         content = read_file(file, file.relative_to(root).as_posix())
-        if is_dialogue_understanding_file(content.data):
-            warnings.append(f"{file}: left out, it is a dialogue understanding test.")
+        if not content.problems.errors and form.others(content.data):
+            warnings.append(f"{file}: left out, it is {form.other}.")
         else:
             contents.append(content)
     if not contents:
-        raise DataError(f"{root} holds no E2E tests.", hint="They are .yml files with a line `test_cases:`.")
+        raise DataError(f"{root} holds no {form.kind}s.", hint="They are .yml files with a line `test_cases:`.")
     return contents, warnings
 
 
@@ -192,10 +229,12 @@ def _distinct(cases: Iterable[TestCase], warnings: list[str]) -> list[TestCase]:
     return found
 
 
-def _select(cases: list[TestCase], wanted: str | None, root: Path) -> list[TestCase]:
+def _select(cases: list[TestCase], wanted: str | None, root: Path, form: Format) -> list[TestCase]:
     if wanted is None:
         if not cases:
-            raise DataError(f"{root} holds no E2E test cases.", location=Location(root, 1) if root.is_file() else None)
+            raise DataError(
+                f"{root} holds no {form.kind} cases.", location=Location(root, 1) if root.is_file() else None
+            )
         return cases
     last = wanted.rpartition("::")[2]
     found = [case for case in cases if case.name in (wanted, last)]

@@ -12,9 +12,10 @@ from typing import Any
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.e2e.assertions import as_yaml
 from rasa_ft.e2e.coverage import COLUMNS, CoverageReport, SuiteCoverage, as_json, measure, table
+from rasa_ft.e2e.report.page import render_coverage
 from rasa_ft.e2e.runner import CaseResult, Status, SuiteResult
 from rasa_ft.e2e.writing import step_as_yaml, write_suite
-from rasa_ft.files import write_bytes, write_json, write_text
+from rasa_ft.files import fresh_folder, write_bytes, write_json, write_text
 from rasa_ft.yaml_source import dump_yaml
 
 _BARS = {"passed": "#2a7f62", "failed": "#b5483a"}
@@ -25,9 +26,9 @@ def write_coverage(
 ) -> SuiteCoverage:
     """Write the coverage folder; files of an earlier run that this one does not have are removed.
 
-    ``coverage_report_for_{passed,failed,all}_tests.csv``, ``coverage.json``, ``commands_histogram.csv``,
-    ``commands_histogram_for_{passed,failed}_tests.png``, and the cases themselves by outcome in ``passed.yml``,
-    ``failed.yml`` and ``errored.yml``, each only if there is such a case.
+    ``coverage_report_for_{passed,failed,all}_tests.csv``, ``coverage.json``, ``coverage.html``,
+    ``commands_histogram.csv``, ``commands_histogram_for_{passed,failed}_tests.png``, and the cases themselves by
+    outcome in ``passed.yml``, ``failed.yml`` and ``errored.yml``, each only if there is such a case.
 
     Args:
         flows: all flows of the assistant.
@@ -39,11 +40,16 @@ def write_coverage(
         write_text(out / f"coverage_report_for_{name}_tests.csv", coverage_csv(report, project))
     remembered = {"project": os.path.relpath(project, out)} if project is not None else {}
     write_json(out / "coverage.json", {**remembered, **as_json(measured, project)})
+    write_text(out / "coverage.html", render_coverage(measured, title=_title(project), root=project))
     write_text(out / "commands_histogram.csv", _histogram_csv(measured))
     _write_histogram(out, "passed", len(result.with_status("passed")), measured.passed_commands)
     _write_histogram(out, "failed", len(result.with_status("failed")), measured.failed_commands)
     write_cases_by_status(out, result)
     return measured
+
+
+def _title(project: Path | None) -> str:
+    return project.resolve().name if project is not None else "Assistant"
 
 
 def _write_histogram(out: Path, status: str, cases: int, counts: Mapping[str, int]) -> None:
@@ -126,6 +132,24 @@ def write_results(path: Path, result: SuiteResult) -> tuple[Path, Path]:
     write_text(passed, _results_yaml([found for found in result.results if found.passed]))
     write_text(failed, _results_yaml([found for found in result.results if found.status in ("failed", "error")]))
     return passed, failed
+
+
+def write_failed_tests(path: Path, result: SuiteResult, stamp: str) -> Path | None:
+    """Write the cases that did not pass so that they can be run again, with fixtures, metadata and stubs.
+
+    They stand in the folder ``<stem>_<stamp>`` beside ``path`` (in it as ``e2e_failed_tests_…``, for a folder), one
+    file for each file that they came from.
+
+    Returns:
+        The folder; None if every case passed, and nothing was written.
+    """
+    cases = [found.case for found in result.results if found.status in ("failed", "error")]
+    if not cases:
+        return None
+    folder, stem = (path, "e2e_failed_tests") if path.is_dir() or not path.suffix else (path.parent, path.stem)
+    with fresh_folder(folder / f"{stem}_{stamp}") as draft:
+        write_suite(cases, draft)
+    return folder / f"{stem}_{stamp}"
 
 
 def _results_yaml(results: Sequence[CaseResult]) -> str:

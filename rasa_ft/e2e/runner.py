@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rasa_ft.calm.events import Event
@@ -41,7 +41,8 @@ class CaseResult:
     """``error``: the case could not be judged (a model call failed, the engine broke); it says nothing about the bot.
 
     ``turns`` are those played, ``start_events`` what happened before the first message. ``skipped`` is why the case was
-    not judged at all: it needs a part of the assistant that is not run.
+    not judged at all: it needs a part of the assistant that is not run. ``seconds`` of wall time is no part of what
+    makes two results equal.
     """
 
     case: TestCase
@@ -50,6 +51,7 @@ class CaseResult:
     turns: tuple[Turn, ...] = ()
     start_events: tuple[Event, ...] = ()
     skipped: str | None = None
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -63,11 +65,15 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """``results`` in the order of the suite; ``seconds`` of wall time. ``not_run``: left out after a fail-fast stop."""
+    """``results`` in the order of the suite; ``seconds`` of wall time. ``left_out``: not run after a fail-fast stop."""
 
     results: tuple[CaseResult, ...]
     seconds: float = 0.0
-    not_run: int = 0
+    left_out: tuple[TestCase, ...] = ()
+
+    @property
+    def not_run(self) -> int:
+        return len(self.left_out)
 
     def with_status(self, status: Status) -> tuple[CaseResult, ...]:
         return tuple(result for result in self.results if result.status == status)
@@ -120,14 +126,20 @@ async def run_suite(
         for worker in workers:
             worker.cancel()
     kept = tuple(results[index] for index in sorted(results) if index <= stop_after)
-    return SuiteResult(kept, time.perf_counter() - started, len(suite.cases) - len(kept))
+    return SuiteResult(kept, time.perf_counter() - started, suite.cases[len(kept) :])
 
 
 async def run_case(engine: Engine, case: TestCase, setup: Setup) -> CaseResult:
     """Play one case until it ends, an expectation fails, or a part is needed that is not run.
 
-    Whatever the engine raises makes this case an error.
+    Whatever the engine raises makes this case an error, an action that ends the program too.
     """
+    started = time.perf_counter()
+    result = await _case_result(engine, case, setup)
+    return replace(result, seconds=time.perf_counter() - started)
+
+
+async def _case_result(engine: Engine, case: TestCase, setup: Setup) -> CaseResult:
     reason = reason_to_skip(case, engine.nlu_side)
     if reason is not None:
         return CaseResult(case, "skipped", skipped=reason)
@@ -139,9 +151,17 @@ async def run_case(engine: Engine, case: TestCase, setup: Setup) -> CaseResult:
         failure = await _play(conversation, case, start, turns, engine.nlu_side)
     except _OutOfScope as reached:
         return CaseResult(case, "skipped", None, tuple(turns), start, str(reached))
-    except Exception as error:  # one broken case must not take the others with it
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # a broken case must not take others with it
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         return CaseResult(case, "error", _error(case, turns, error), tuple(turns), start)
     return CaseResult(case, "failed" if failure else "passed", failure, tuple(turns), start)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the running task; else the case itself raised the error."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _OutOfScope(Exception):
@@ -215,7 +235,7 @@ def _judge_assertions(
     return Failure(mismatch.message, mismatch.location, tuple(diff), assertion)
 
 
-def _error(case: TestCase, turns: Sequence[Turn], error: Exception) -> Failure:
+def _error(case: TestCase, turns: Sequence[Turn], error: BaseException) -> Failure:
     told = isinstance(error, RasaFtError | _ModelCallFailed)
     message = str(error) if told else f"{type(error).__name__}: {error}"
     finished = len(turns) - isinstance(error, _ModelCallFailed)

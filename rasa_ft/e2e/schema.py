@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rasa_ft.e2e import model as m
 from rasa_ft.e2e.assertion_schema import read_assertions
 from rasa_ft.e2e.problems import Problems, place
 from rasa_ft.engine.base import Stub
-from rasa_ft.errors import DataError
+from rasa_ft.errors import DataError, Location
 from rasa_ft.yaml_source import did_you_mean, load_yaml, plain
 
 FILE_KEYS = ("fixtures", "metadata", "stub_custom_actions", "test_cases")
@@ -21,6 +21,8 @@ CONFTEST_KEYS = ("fixtures", "llm_judge", "llm_e2e_test_conversion")
 STEP_KINDS = ("user", "bot", "utter", "slot_was_set", "slot_was_not_set")
 USER_KEYS = ("user", "metadata", "assertions", "assertion_order_enabled")
 CLOCK_SLOT = "mocked_datetime"
+# A larger test file is refused: reading it would take many seconds and much memory.
+MAX_FILE_MB = 8
 
 _FIXTURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _METADATA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -77,6 +79,7 @@ def read_conftest(file: Path) -> tuple[dict[str, m.Fixture], Problems]:
 
 def _load(problems: Problems, keys: tuple[str, ...], what: str) -> Mapping[str, Any] | None:
     try:
+        _check_size(problems.file)
         data = load_yaml(problems.file)
     except DataError as error:
         problems.errors.append(error)
@@ -88,6 +91,16 @@ def _load(problems: Problems, keys: tuple[str, ...], what: str) -> Mapping[str, 
         return None
     problems.keys(data, keys, what)
     return data
+
+
+def _check_size(file: Path) -> None:
+    size = file.stat().st_size / 1e6 if file.is_file() else 0
+    if size > MAX_FILE_MB:
+        raise DataError(
+            f"the file has {size:.0f} MB; at most {MAX_FILE_MB} MB are read.",
+            location=Location(file, 1),
+            hint="Split it into several files of one folder.",
+        )
 
 
 def is_dialogue_understanding_file(data: Mapping[str, Any]) -> bool:
@@ -222,8 +235,15 @@ class Names:
     metadata: Mapping[str, m.Metadata]
 
 
-def build_cases(content: FileContent, names: Names) -> list[m.TestCase]:
-    """The cases of a file without their stubs; problems are added to those of ``content``."""
+# Gives the steps of the entry at an index of a list of steps; the metadata is the case's own.
+StepReader = Callable[[Problems, Names, Any, int, m.Metadata | None], Iterator[m.Step]]
+
+
+def build_cases(content: FileContent, names: Names, read_steps: StepReader | None = None) -> list[m.TestCase]:
+    """The cases of a file without their stubs; problems are added to those of ``content``.
+
+    ``read_steps``: what may stand below ``steps``; default: the steps of E2E tests.
+    """
     problems, data = content.problems, content.data
     entries = (
         problems.items(data, "test_cases", "`test_cases`", empty=True) if data.get("test_cases") is not None else []
@@ -232,12 +252,12 @@ def build_cases(content: FileContent, names: Names) -> list[m.TestCase]:
     for index in range(len(entries)):
         entry = problems.mapping(entries, index, "a test case")
         if entry is not None:
-            cases.append(_case(content, names, entries, index, entry))
+            cases.append(_case(content, names, entries, index, read_steps or _steps))
     return cases
 
 
-def _case(content: FileContent, names: Names, entries: Any, index: int, entry: Mapping[str, Any]) -> m.TestCase:
-    problems = content.problems
+def _case(content: FileContent, names: Names, entries: Any, index: int, read_steps: StepReader) -> m.TestCase:
+    problems, entry = content.problems, entries[index]
     problems.keys(entry, ("test_case", "steps", "fixtures", "metadata"), "a test case")
     for needed in ("test_case", "steps"):
         if needed not in entry:
@@ -252,7 +272,7 @@ def _case(content: FileContent, names: Names, entries: Any, index: int, entry: M
         location=place(content.file, entries, index),
         fixture_sets=_case_fixtures(problems, names.fixtures, entry),
         case_metadata=case_metadata,
-        steps=tuple(step for i in range(len(steps)) for step in _steps(problems, names, steps, i, case_metadata)),
+        steps=tuple(step for i in range(len(steps)) for step in read_steps(problems, names, steps, i, case_metadata)),
     )
 
 
@@ -300,29 +320,40 @@ def _user_step(
     problems: Problems, names: Names, steps: Any, index: int, case_metadata: m.Metadata | None
 ) -> Iterator[m.UserStep]:
     entry = steps[index]
-    text = problems.text(entry, "user", "`user`")
-    own = _lookup(problems, names.metadata, entry, "metadata", "metadata")
+    said = read_message(problems, names, steps, index, case_metadata)
     ordered = entry.get("assertion_order_enabled", False)
     if not isinstance(ordered, bool):
         problems.add("`assertion_order_enabled` must be true or false.", entry, "assertion_order_enabled")
     if "assertion_order_enabled" in entry and "assertions" not in entry:
         problems.add("`assertion_order_enabled` needs `assertions`.", entry, "assertion_order_enabled")
-    yield m.UserStep(
-        location=place(problems.file, steps, index),
-        text=text or "",
-        own_metadata=own,
-        metadata={**(case_metadata.values if case_metadata else {}), **(own.values if own else {})},
+    yield replace(
+        said,
         assertions=read_assertions(problems, entry) if "assertions" in entry else (),
         assertion_order_enabled=ordered is True,
     )
 
 
-def _bot_step(problems: Problems, steps: Any, index: int) -> Iterator[m.Step]:
+def read_message(
+    problems: Problems, names: Names, steps: Any, index: int, case_metadata: m.Metadata | None
+) -> m.UserStep:
+    """The message of a user step and what is sent along; the entry's other keys are not looked at."""
+    entry = steps[index]
+    text = problems.text(entry, "user", "`user`")
+    own = _lookup(problems, names.metadata, entry, "metadata", "metadata")
+    return m.UserStep(
+        location=place(problems.file, steps, index),
+        text=text or "",
+        own_metadata=own,
+        metadata={**(case_metadata.values if case_metadata else {}), **(own.values if own else {})},
+    )
+
+
+def bot_step(problems: Problems, steps: Any, index: int) -> Iterator[m.Step]:
     text = problems.text(steps[index], "bot", "`bot`")
     yield m.BotStep(place(problems.file, steps, index), text or "")
 
 
-def _utter_step(problems: Problems, steps: Any, index: int) -> Iterator[m.Step]:
+def utter_step(problems: Problems, steps: Any, index: int) -> Iterator[m.Step]:
     name = problems.text(steps[index], "utter", "`utter`")
     yield m.UtterStep(place(problems.file, steps, index), name or "")
 
@@ -341,8 +372,8 @@ def _slot_steps(kind: str, made: type[m.SlotWasSetStep] | type[m.SlotWasNotSetSt
 
 
 _STEP_READERS: dict[str, Callable[[Problems, Any, int], Iterator[m.Step]]] = {
-    "bot": _bot_step,
-    "utter": _utter_step,
+    "bot": bot_step,
+    "utter": utter_step,
     "slot_was_set": _slot_steps("slot_was_set", m.SlotWasSetStep),
     "slot_was_not_set": _slot_steps("slot_was_not_set", m.SlotWasNotSetStep),
 }

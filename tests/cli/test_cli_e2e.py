@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -50,7 +51,17 @@ def test_unrecorded_message_is_an_error_not_a_failure(elsewhere: Path, capsys: p
 
 def test_coverage_below_the_targets_can_be_required(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["test", "e2e", str(TESTS), "--require-coverage"]) == 3
-    assert "below the targets" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "% is below 90 %." in err and "Below 80 %: " in err and "coverage.html" in err
+
+
+def test_a_minimum_of_coverage_can_be_required(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["test", "e2e", str(TESTS), "--min-coverage", "1"]) == 0
+    assert (elsewhere / "e2e_coverage_results/coverage.html").is_file()
+    assert run(["test", "e2e", str(TESTS), "--min-coverage", "99.5"]) == 3
+    err = capsys.readouterr().err
+    assert "% is below 99.5 %." in err and "Below 80" not in err
+    assert run(["test", "e2e", str(TESTS), "--min-coverage", "101"]) == 2
 
 
 def test_broken_tests_are_told_before_anything_is_loaded(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +123,31 @@ def test_shell_numbers_mean_buttons(monkeypatch: pytest.MonkeyPatch) -> None:
     for typed, sent in (("2", "/SetSlots(confirm=false)"), ("3", "3"), (" yes ", "yes"), ("/stop", None)):
         monkeypatch.setattr("builtins.input", lambda _, typed=typed: typed)
         assert _read(buttons) == sent
+
+
+def test_result_files_for_build_servers_and_for_another_run(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = TESTS.read_text(encoding="utf-8").replace("utter: utter_", "utter: utter_no_", 1)
+    (elsewhere / "t.yml").write_text(text, encoding="utf-8")
+    words = ["test", "e2e", "t.yml", "--project", str(BOT), "--junit-xml", "out/junit.xml", "-f", "out/again.yml"]
+    assert run([*words, "--json"]) == 1
+    first = json.loads(capsys.readouterr().out)
+    root = ElementTree.parse(elsewhere / "out/junit.xml").getroot()  # noqa: S314  (our own)
+    assert (root.get("tests"), root.get("failures")) == ("4", "1")
+    (again,) = (elsewhere / "out").glob("again_*_*")
+    assert run(["test", "e2e", str(again), "--project", str(BOT), "--json"]) == 1
+    second = json.loads(capsys.readouterr().out)
+    failed = [found for found in first["results"] if found["status"] == "failed"]
+    assert [found["difference"] for found in second["results"]] == [found["difference"] for found in failed]
+
+
+def test_fail_fast_is_honest(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["test", "e2e", str(TESTS), "--fail-fast", "-f"]) == 0  # all passed: nothing is written
+    assert not list(elsewhere.iterdir())
+    text = TESTS.read_text(encoding="utf-8").replace("utter: utter_", "utter: utter_no_", 1)
+    (elsewhere / "t.yml").write_text(text, encoding="utf-8")
+    capsys.readouterr()
+    assert run(["test", "e2e", "t.yml", "--project", str(BOT), "--fail-fast", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["not_run"] == len(document["not_run_cases"]) == 3

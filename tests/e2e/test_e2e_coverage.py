@@ -22,7 +22,7 @@ from rasa_ft.calm.flows.model import (
     SetSlotsStep,
     Step,
 )
-from rasa_ft.e2e.coverage import CoverageReport, coverage, covered_nodes, table
+from rasa_ft.e2e.coverage import CoverageReport, coverage, covered_nodes, table, unmet_targets
 from rasa_ft.errors import Location
 
 FILE = Path("bot/data/flows.yml")
@@ -121,3 +121,14 @@ def test_table_names_file_flow_and_lines() -> None:
 def test_no_conversation_no_rows() -> None:
     assert coverage(FLOWS, []) == CoverageReport(())
     assert CoverageReport(()).percent == 0.0
+
+
+def test_unmet_targets() -> None:
+    report = coverage(FLOWS, [[BotUttered("x", flow_id="sell", step_id="pitch")]])
+    assert unmet_targets(report) == () == unmet_targets(report, minimum=14.28)
+    assert unmet_targets(report, minimum=14.29) == ("Coverage of 14.28 % is below 14.29 %.",)  # 14.2857 is not enough
+    assert unmet_targets(report, targets=True) == (
+        "Coverage of 14.28 % is below 90 %.",
+        "Below 80 %: book_room (0 %), find_room (0 %).",
+    )
+    assert unmet_targets(report, targets=True, minimum=10)[0].startswith("Below 80 %")

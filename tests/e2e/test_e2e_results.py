@@ -51,6 +51,7 @@ def test_coverage_folder(tmp_path: Path) -> None:
         "commands_histogram.csv",
         "commands_histogram_for_failed_tests.png",
         "commands_histogram_for_passed_tests.png",
+        "coverage.html",
         "coverage.json",
         "coverage_report_for_all_tests.csv",
         "coverage_report_for_failed_tests.csv",
