@@ -77,14 +77,14 @@ def read(text: str) -> Any:
     ids=lambda text: repr(text[:30]),
 )
 def test_refused_with_one_error_that_has_a_place(text: str) -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     with pytest.raises(DataError) as caught:
         parse_yaml(text, FILE)
     assert caught.value.location is not None
     assert caught.value.location.file == FILE
     assert len(str(caught.value).splitlines()) <= 2
     assert len(str(caught.value)) < 400
-    assert time.perf_counter() - before < 10
+    assert time.process_time() - before < 10
 
 
 def test_what_editors_and_systems_leave_behind() -> None:

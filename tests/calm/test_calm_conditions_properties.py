@@ -126,10 +126,10 @@ def test_evaluation_changes_nothing_and_is_repeatable(predicate: str, document: 
 )
 def test_nothing_takes_long_or_runs_out_of_stack(predicate: str) -> None:
     document = {"slots": {"a": "x"}, "context": {}}
-    before = time.perf_counter()
+    before = time.process_time()
     parse_errors(predicate)
     holds(predicate, document, document)
-    assert time.perf_counter() - before < 5
+    assert time.process_time() - before < 5
 
 
 def test_limits_are_far_from_what_people_write() -> None:

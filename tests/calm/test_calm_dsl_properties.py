@@ -221,6 +221,6 @@ def test_in_the_oldest_syntax_a_value_can_hold_a_command() -> None:
     ids=lambda text: text[:12],
 )
 def test_long_answers_are_read_at_once(version: str, text: str) -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     codec_for(version).parse(text)
-    assert time.perf_counter() - before < 2
+    assert time.process_time() - before < 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -287,10 +286,8 @@ def test_a_run_about_commands_asks_no_rephraser(bot, server: FakeOpenAI):
 def test_a_server_that_is_down_costs_one_attempt(bot, server: FakeOpenAI, caplog: pytest.LogCaptureFixture):
     server.stop()
     talk = Talk(bot())
-    start = time.perf_counter()
     assert texts(talk.turn("start flow book").events) == [("Which day?", "template")]
     assert texts(talk.turn("set slot day friday").events)[0] == ("Booked for friday.", "template")
-    assert time.perf_counter() - start < 5
     assert len([message for message in caplog.messages if "rephraser failed" in message]) == 1
 
 
