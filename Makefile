@@ -34,6 +34,7 @@ deep: install
 bench: install
 	$(BIN)/python benchmarks/help_startup.py
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/e2e.py
 	$(BIN)/python benchmarks/training_speed.py
 
 install: .venv/installed
