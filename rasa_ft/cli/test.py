@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rasa_ft.cli.project import model_option, project_option
 from rasa_ft.cli.terminal import visible
+from rasa_ft.cli.test_options import test_options
 
 if TYPE_CHECKING:
     from rasa_ft.e2e.model import Suite
@@ -63,13 +63,7 @@ DEFAULT_FAILED = "tests/e2e_failed_tests.yml"
     "--junit-xml", type=click.Path(path_type=Path, dir_okay=False), help="Write results as JUnit XML to this file."
 )
 @click.option("--fail-fast", is_flag=True, help="Stop at the first case that does not pass.")
-@click.option("--endpoints", type=click.Path(path_type=Path), help="Default: endpoints.yml in the project.")
-@project_option
-@model_option
-@click.option(
-    "-j", "--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Conversations at a time."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@test_options
 def e2e(
     path: str,
     coverage_report: bool,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rasa_ft.cli.project import model_option, project_option
 from rasa_ft.cli.terminal import visible
+from rasa_ft.cli.test_options import test_options
 
 if TYPE_CHECKING:
     from rasa_ft.e2e.model import Suite
@@ -31,13 +31,7 @@ DEFAULT_TESTS = "dialogue_understanding_tests"
 @click.option("--output-prompt", is_flag=True, help="With the prompts of failed steps in the results.")
 @click.option("--from-e2e", is_flag=True, help="PATH holds E2E tests: write those that pass as tests of this kind.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where they go: a new .yml file or folder.")
-@click.option("--endpoints", type=click.Path(path_type=Path), help="Default: endpoints.yml in the project.")
-@project_option
-@model_option
-@click.option(
-    "-j", "--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Conversations at a time."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@test_options
 def du(
     path: str,
     output_file: Path | None,
