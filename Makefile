@@ -4,8 +4,9 @@ BIN := .venv/bin
 # What the demo may be given: SEED=7 makes another split, other rephrasings and another adapter.
 SEED ?= 1
 OUT ?= demo
+RASA_PRO_VERSION ?= 3.21.0
 
-.PHONY: demo test lint coverage deep bench install clean
+.PHONY: demo test test-rasa-pro lint coverage deep bench install clean
 
 demo: install
 	@$(BIN)/rasa-ft plugin enable
@@ -13,6 +14,16 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -m "not slow"
+
+# Our files, read by rasa-pro's own readers in an environment of its own; needs no licence.
+test-rasa-pro: install .venv-rasa-pro/installed-$(RASA_PRO_VERSION)
+	RASA_FT_RASA_PRO_PYTHON="$(CURDIR)/.venv-rasa-pro/bin/python" $(BIN)/python -m pytest -m rasa_pro tests/rasa_pro
+
+.venv-rasa-pro/installed-$(RASA_PRO_VERSION):
+	rm -rf .venv-rasa-pro
+	$(PYTHON) -m venv .venv-rasa-pro
+	.venv-rasa-pro/bin/python -m pip install --quiet --disable-pip-version-check rasa-pro==$(RASA_PRO_VERSION)
+	@touch $@
 
 lint: install
 	$(BIN)/ruff check .
@@ -35,6 +46,9 @@ bench: install
 	$(BIN)/python benchmarks/help_startup.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/e2e.py
+	$(BIN)/python benchmarks/prepare_data.py
+	$(BIN)/python benchmarks/llm_faults.py
+	$(BIN)/python benchmarks/kill_and_resume.py
 	$(BIN)/python benchmarks/training_speed.py
 
 install: .venv/installed
@@ -48,4 +62,4 @@ install: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv $(OUT)
+	rm -rf .venv .venv-rasa-pro $(OUT)

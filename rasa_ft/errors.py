@@ -6,13 +6,13 @@
     ├── GateNotMet                exit 3   the run was fine, the result is below the gate
     ├── MissingRequirement        exit 4   something has to be installed first
     ├── ServerError               exit 1   a model server did not start or is not healthy
+    ├── BudgetExceeded            exit 1   the next call would cost more than allowed: nothing goes on from there
     └── LLMError                  exit 1   a language model gave no usable answer
         ├── LLMUnavailable                 not reachable, timed out, 5xx: worth retrying
         │   └── RateLimited                429: worth retrying later (``retry_after`` seconds)
         ├── LLMRefused                     4xx: key, model name or request are wrong, retrying is useless
         │   └── RequestRejected            the request is at fault; another model would not answer it either
-        ├── NotRecorded                    the recorded model has no answer for this message
-        └── BudgetExceeded                 the next call would cost more than allowed
+        └── NotRecorded                    the recorded model has no answer for this message
 
 ``str(error)`` is what the user reads: what happened, where, what to do.
 """
@@ -125,5 +125,8 @@ class NotRecorded(LLMError):
     """The recorded model has no answer for this message."""
 
 
-class BudgetExceeded(LLMError):
-    """The next call would exceed the budget; everything answered so far is kept."""
+class BudgetExceeded(RasaFtError):
+    """The next call would exceed the budget; everything answered so far is kept.
+
+    No `LLMError`, since nobody may take it for a single failed call and go on.
+    """

@@ -6,6 +6,7 @@ line breaks), and text that libyaml refuses, is read by ruamel.yaml, whose error
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -82,8 +83,11 @@ class SourceList(list[Any]):
         self.places: dict[int, tuple[int, int]] = {}
 
 
-def read_nodes(text: str, file: Path) -> Any:
+def read_nodes(text: str, file: Path, max_values: int | None = None) -> Any:
     """The one document in ``text``; None if it is empty.
+
+    Args:
+        max_values: how many keys and values it may have.
 
     Raises:
         DataError: not YAML, several documents, a duplicate key, an undefined variable, an unknown tag …
@@ -91,10 +95,10 @@ def read_nodes(text: str, file: Path) -> Any:
     parser = _fast_parser()
     if parser is not None and _is_sure(text):
         try:
-            return _Builder(file).build(_fast_events(parser(text)))
+            return _Builder(file, max_values).build(_fast_events(parser(text)))
         except _Refused:  # ruamel.yaml says what is wrong, or that nothing is
             pass
-    return _Builder(file).build(_careful_events(text, file))
+    return _Builder(file, max_values).build(_careful_events(text, file))
 
 
 # -- events ---------------------------------------------------------------------------------------------------------
@@ -167,8 +171,9 @@ class _Open:
 class _Builder:
     """Builds objects from events, without recursion."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, max_values: int | None = None) -> None:
         self._file = file
+        self._left = math.inf if max_values is None else max_values
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, int] | None] = {}
         self._documents = 0
@@ -196,12 +201,22 @@ class _Builder:
             f"not valid YAML: {problem}", location=Location(self._file, mark.line + 1, column=mark.column + 1)
         )
 
+    def _count(self, event: Any) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise DataError(
+                "the file holds too much to be read.",
+                location=Location(self._file, event.start_mark.line + 1),
+                hint="Split it into several files of one folder.",
+            )
+
     def _start_document(self, event: Any) -> None:
         self._documents += 1
         if self._documents > 1:
             raise self._error("but found another document", event.start_mark)
 
     def _scalar(self, event: Any) -> None:
+        self._count(event)
         value = event.value
         if not event.style:
             is_key = self._open and type(self._open[-1].node) is SourceMap and self._open[-1].key is _NO_KEY
@@ -286,6 +301,7 @@ class _Builder:
     def _end(self, event: Any) -> None:
         done = self._open.pop()
         node = done.node
+        self._count(event)
         for source in done.merged:
             for key, value in source.items():
                 node.setdefault(key, value)  # type: ignore[union-attr]

@@ -29,24 +29,33 @@ def load_yaml(path: Path) -> Any:
     Raises:
         DataError: no such file, not YAML, not UTF-8, a duplicate key or an undefined variable; with file and line.
     """
+    return parse_yaml(yaml_text(path), path)
+
+
+def yaml_text(path: Path) -> str:
+    """The text of a YAML file.
+
+    Raises:
+        DataError: no such file, or not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DataError(
             f"{path} does not exist.", hint="Check the path, or run the command in the project's folder."
         ) from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder; a YAML file is needed.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text.") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError("the file is not UTF-8 text.", location=Location(path, line)) from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}.") from None
-    return parse_yaml(text, path)
 
 
-def parse_yaml(text: str, path: Path) -> Any:
-    """As `load_yaml`, for text that came from ``path``."""
-    return read_nodes(text, path)
+def parse_yaml(text: str, path: Path, max_values: int | None = None) -> Any:
+    """As `load_yaml`, for text that came from ``path`` and has at most so many keys and values."""
+    return read_nodes(text, path, max_values)
 
 
 def location_of(node: Any, key: Any = None) -> Location | None:

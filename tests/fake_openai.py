@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,29 +17,44 @@ import pytest
 
 @dataclass
 class Reply:
-    """One scripted reply; ``body`` None is a good answer."""
+    """One scripted reply; ``body`` None is a good answer. ``hangs_up``: the connection is reset instead."""
 
     status: int = 200
     body: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    hangs_up: bool = False
 
 
 class FakeOpenAI:
-    """Gives the scripted replies in order, then good ones; remembers what it was asked."""
+    """Gives the scripted replies in order, then those of ``script``; remembers what it was asked, and when.
 
-    def __init__(self) -> None:
+    ``script`` gets a request and its number from 0, and gives None for a good answer. ``answer`` makes the text of a
+    good answer; by default it says the last message again. ``most_at_once`` counts the requests that had no answer yet
+    and whose client still waited.
+    """
+
+    def __init__(
+        self,
+        script: Callable[[dict[str, Any], int], Reply | None] = lambda request, number: None,
+        answer: Callable[[dict[str, Any]], str] | None = None,
+    ) -> None:
+        self.script = script
+        self.answer = answer
         self.replies: list[Reply] = []
+        self.times: list[float] = []
         self.requests: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.keys: list[str | None] = []
         self.most_at_once = 0
-        self._at_once = 0
+        self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.delay = 0.0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # connections are kept, as real servers do
+
             def do_POST(self) -> None:
                 outer.handle(self)
 
@@ -45,6 +62,8 @@ class FakeOpenAI:
                 pass
 
         class Server(ThreadingHTTPServer):
+            request_queue_size = 128
+
             def handle_error(self, *args: Any) -> None:
                 """A client that timed out has hung up."""
 
@@ -59,16 +78,21 @@ class FakeOpenAI:
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         request = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
         with self._lock:
+            reply = self._reply(request)
+            self.times.append(time.monotonic())
             self.requests.append(request)
             self.paths.append(handler.path)
             self.keys.append(handler.headers.get("authorization"))
-            reply = self.replies.pop(0) if self.replies else Reply(delay=self.delay)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
-        time.sleep(reply.delay)
+            self._open.add(handler.connection)
+            self.most_at_once = max(self.most_at_once, sum(not _is_gone(client) for client in self._open))
+        is_gone = _is_gone(handler.connection, reply.delay)
         with self._lock:
-            self._at_once -= 1
-        body = (reply.body if reply.body is not None else json.dumps(_answer(request))).encode()
+            self._open.discard(handler.connection)
+        if is_gone or reply.hangs_up:
+            handler.close_connection = True
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            return
+        body = (reply.body if reply.body is not None else json.dumps(_answer(request, self.answer))).encode()
         handler.send_response(reply.status)
         for name, value in {"content-type": "application/json", **reply.headers}.items():
             handler.send_header(name, value)
@@ -76,12 +100,22 @@ class FakeOpenAI:
         handler.end_headers()
         handler.wfile.write(body)
 
+    def _reply(self, request: dict[str, Any]) -> Reply:
+        if self.replies:
+            return self.replies.pop(0)
+        return self.script(request, len(self.requests)) or Reply(delay=self.delay)
+
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _is_gone(client: socket.socket, seconds: float = 0.0) -> bool:
+    """Whether the other end hangs up within ``seconds``; nothing else than the end can come from it now."""
+    return bool(select.select([client], [], [], seconds)[0])
+
+
+def _answer(request: dict[str, Any], answer: Callable[[dict[str, Any]], str] | None = None) -> dict[str, Any]:
     """The last message, or the prompt, said again; for texts to embed, their lengths and numbers of words."""
     if "input" in request:
         vectors = [[float(len(text)), float(len(text.split()))] for text in request["input"]]
@@ -89,7 +123,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         return {"object": "list", "data": data[::-1], "model": request["model"], "usage": usage}
     chat = "messages" in request
-    text = "echo: " + (request["messages"][-1]["content"] if chat else request["prompt"])
+    echo = "echo: " + (request["messages"][-1]["content"] if chat else request["prompt"])
+    text = answer(request) if answer else echo
     choice = {"index": 0, "finish_reason": "stop"}
     choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}

@@ -13,6 +13,9 @@ from typing import Any
 from rasa_ft.calm.commands import Command
 from rasa_ft.calm.dialogue.stack import Stack
 
+# Who makes up texts, by `BotUttered.source`: the component's name, as tests and action servers know it.
+COMPONENTS: Mapping[str, str] = {"search": "EnterpriseSearchPolicy", "rephraser": "ContextualResponseRephraser"}
+
 
 @dataclass(frozen=True)
 class Button:
@@ -73,7 +76,8 @@ class BotUttered(Event):
     custom: Any = None
     quick_replies: tuple[Any, ...] = ()
     elements: Any = None
-    # What a searched answer comes from: ``search_query`` and ``search_results`` (texts).
+    # What a searched answer comes from: ``search_query`` and ``search_results`` (texts); a reworded response:
+    # ``domain_ground_truth`` (texts).
     metadata: Mapping[str, Any] = field(default_factory=dict)
     draft: Draft | None = field(default=None, compare=False, repr=False)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rasa_ft.calm.dsl import Codec
 from rasa_ft.cli.terminal import visible
-from rasa_ft.e2e.du_results import conversation_until, lines, scores
+from rasa_ft.e2e.du_results import PERCENTILES, conversation_until, lines, measures, scores
 from rasa_ft.e2e.du_runner import DuResult, DuSuiteResult, JudgedStep
 from rasa_ft.evaluation.commands import CommandScores
 
@@ -20,8 +20,8 @@ _PLAIN_WIDTH = 160
 _DIFF_STYLES = {"+": "green", "-": "red"}
 
 
-def print_report(result: DuSuiteResult, codec: Codec) -> None:
-    """For people, on stdout."""
+def print_report(result: DuSuiteResult, codec: Codec, component: str) -> None:
+    """For people, on stdout; ``component`` is the name of the command generator."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PLAIN_WIDTH)
@@ -33,6 +33,9 @@ def print_report(result: DuSuiteResult, codec: Codec) -> None:
     measured = scores(result)
     if measured.commands:
         console.print(_command_table(measured))
+    taken = measures(result, component)
+    if any(taken.values()):
+        console.print(_measures_table(taken))
     for found in result.results:
         if found.status != "passed":
             console.print(Text(visible(f"{found.status.upper()} {found.case.id}")), soft_wrap=True)
@@ -75,6 +78,22 @@ def _command_table(measured: CommandScores) -> Table:
     return table
 
 
+def _measures_table(taken: dict[str, dict[str, dict[str, float]]]) -> Table:
+    table = Table("of a message", *PERCENTILES, title="Time and tokens", title_justify="left")
+    for kind, by_reader in taken.items():
+        for reader, shares in by_reader.items():
+            name, form = _measure(kind, reader)
+            table.add_row(name, *(form.format(value) for value in shares.values()))
+    return table
+
+
+def _measure(kind: str, reader: str) -> tuple[str, str]:
+    """What a row is called and how its values are written."""
+    if kind != "latency":
+        return f"{kind.replace('_', ' ')}s", "{:.0f}"
+    return ("message to commands", "{:.3f} s") if reader == "total" else (f"answer to {reader}", "{:.0f} ms")
+
+
 def _summary(result: DuSuiteResult, measured: CommandScores) -> Text:
     counts = Counter(found.status for found in result.results)
     parts = [f"{counts['failed']} failed", f"{counts['passed']} passed"]
@@ -82,6 +101,8 @@ def _summary(result: DuSuiteResult, measured: CommandScores) -> Text:
         parts.insert(1, f"{counts['error']} could not be judged")
     if counts["skipped"]:
         parts.append(f"{counts['skipped']} skipped")
+    if result.left_out:
+        parts.append(f"{len(result.left_out)} not run")
     unjudged = sum(found.not_judged for found in result.results if found.status != "skipped")
     messages = f"{measured.exact} of {measured.turns} messages as expected"
     if unjudged:

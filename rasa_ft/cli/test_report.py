@@ -13,18 +13,21 @@ from rich.table import Table
 from rich.text import Text
 
 from rasa_ft.cli.terminal import visible
+from rasa_ft.cli.test_suggestions import Suggested
 from rasa_ft.e2e.coverage import FLOW_TARGET, TOTAL_TARGET, CoverageReport, SuiteCoverage, as_json
 from rasa_ft.e2e.results import case_result
 from rasa_ft.e2e.runner import CaseResult, Failure, SuiteResult, assertion_counts
 
-_DIFF_STYLES = {"+": "green", "-": "red"}
+_DIFF_STYLES = {"+": "green", "-": "red", "?": "yellow"}
 # Without a terminal: wide enough that nothing of a table is cut.
 _PLAIN_WIDTH = 160
 _SHOWN_ERRORS = 3
 
 
-def print_json(result: SuiteResult, measured: SuiteCoverage | None, project: Path) -> None:
-    """Summary, one entry per case and, if measured, the coverage."""
+def print_json(
+    result: SuiteResult, measured: SuiteCoverage | None, project: Path, suggested: Suggested | None = None
+) -> None:
+    """Summary, one entry per case and, if measured, the coverage; the suggested tests, if there are any wanted."""
     counts = Counter(found.status for found in result.results)
     document = {
         "passed": counts["passed"],
@@ -38,6 +41,8 @@ def print_json(result: SuiteResult, measured: SuiteCoverage | None, project: Pat
     }
     if measured is not None:
         document["coverage"] = as_json(measured, project)
+    if suggested is not None:
+        document["suggested_tests"] = suggested.as_json()
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 

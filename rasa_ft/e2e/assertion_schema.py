@@ -8,6 +8,7 @@ from typing import Any
 
 from rasa_ft.calm.events import Button
 from rasa_ft.e2e import assertions as a
+from rasa_ft.e2e.judging import GroundedAssertion, RelevantAssertion
 from rasa_ft.e2e.problems import Problems, place
 from rasa_ft.yaml_source import did_you_mean, plain
 
@@ -16,8 +17,8 @@ _OTHER_ENGINE = frozenset(
     + [f"ordered_block_{what}" for what in ("entered", "completed", "cancelled", "interrupted", "resumed")]
     + ["memory_was_set", "memory_was_not_set", "memory_was_cleared", "tool_executed", "tools_within_one_turn"]
 )
-_JUDGED = frozenset({"generative_response_is_relevant", "generative_response_is_grounded"})
 _BOT_KEYS = ("utter_name", "text_matches", "buttons")
+_JUDGED_KEYS = ("threshold", "utter_name", "utter_source")
 
 
 def read_assertions(problems: Problems, step: Mapping[str, Any]) -> tuple[a.Assertion, ...]:
@@ -32,10 +33,10 @@ def _read(problems: Problems, entries: list[Any], index: int) -> a.Assertion | N
     if pair is None:
         return None
     key, entry = pair
-    if key in _OTHER_ENGINE or key in _JUDGED:
+    if key in _OTHER_ENGINE:
         return _unsupported(problems, key, entry)
     if key not in _READERS:
-        known = [*_READERS, *_JUDGED, *_OTHER_ENGINE]
+        known = [*_READERS, *_OTHER_ENGINE]
         problems.add(f"unknown assertion '{key}'.{did_you_mean(key, known)}", entry, key)
         return None
     return _READERS[key](problems, entry, key)
@@ -46,12 +47,8 @@ def _common(problems: Problems, entry: Mapping[str, Any], key: str) -> dict[str,
 
 
 def _unsupported(problems: Problems, key: str, entry: Mapping[str, Any]) -> a.Assertion:
-    reason = (
-        "needs a language model as judge, which rasa_ft does not run"
-        if key in _JUDGED
-        else "is not for CALM assistants"
-    )
-    return a.UnsupportedAssertion(**_common(problems, entry, key), name=key, reason=f"assertion '{key}' {reason}.")
+    reason = f"assertion '{key}' is not for CALM assistants."
+    return a.UnsupportedAssertion(**_common(problems, entry, key), name=key, reason=reason)
 
 
 def _operator_and_ids(problems: Problems, entry: Mapping[str, Any], key: str) -> tuple[str, tuple[str, ...]]:
@@ -162,6 +159,36 @@ def _buttons(problems: Problems, value: Mapping[str, Any]) -> tuple[Button, ...]
     return tuple(found)
 
 
+def _relevant(problems: Problems, entry: Mapping[str, Any], key: str) -> a.Assertion:
+    return RelevantAssertion(**_common(problems, entry, key), **_judged(problems, entry, key))
+
+
+def _grounded(problems: Problems, entry: Mapping[str, Any], key: str) -> a.Assertion:
+    fields = _judged(problems, entry, key, "ground_truth")
+    return GroundedAssertion(**_common(problems, entry, key), **fields)
+
+
+def _judged(problems: Problems, entry: Mapping[str, Any], key: str, *more: str) -> dict[str, Any]:
+    value = problems.mapping(entry, key, f"`{key}`")
+    if value is None:
+        return {}
+    problems.keys(value, (*_JUDGED_KEYS, *more), f"`{key}`")
+    texts = {name: _optional(problems, value, name) for name in ("utter_name", "utter_source", *more)}
+    return {"threshold": _threshold(problems, entry, key), **texts}
+
+
+def _threshold(problems: Problems, entry: Mapping[str, Any], key: str) -> float:
+    value = entry[key]
+    if "threshold" not in value:
+        problems.add(f"`{key}` needs `threshold`.", entry, key)
+        return 1.0
+    found = value["threshold"]
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
+        problems.add(f"`threshold` must be a number from 0 to 1, not '{found}'.", value, "threshold")
+        return 1.0
+    return float(found)
+
+
 def _optional(problems: Problems, value: Mapping[str, Any], key: str) -> str | None:
     return problems.text(value, key, f"`{key}`") if key in value else None
 
@@ -176,4 +203,6 @@ _READERS: dict[str, Callable[[Problems, Mapping[str, Any], str], a.Assertion]] =
     "slot_was_not_set": _slots,
     "bot_uttered": _bot,
     "bot_did_not_utter": _bot,
+    RelevantAssertion.kind: _relevant,
+    GroundedAssertion.kind: _grounded,
 }

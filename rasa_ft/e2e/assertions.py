@@ -52,7 +52,7 @@ class Assertion(ABC):
 
 @dataclass(frozen=True)
 class UnsupportedAssertion(Assertion):
-    """Known to the format, but judged by a language model or made for another engine; its case is skipped."""
+    """Known to the format, but made for another engine; its case is skipped."""
 
     name: str = ""
     reason: str = ""
@@ -244,33 +244,6 @@ class BotDidNotUtterAssertion(_BotAssertion):
     def _forbids(self, message: ev.BotUttered) -> bool:
         named = self.utter_name is not None and message.utter_action == self.utter_name
         return named or self.has_text(message) or any(button in message.buttons for button in self.buttons)
-
-
-def check_assertions(
-    assertions: Sequence[Assertion],
-    events: Sequence[Event],
-    *,
-    session_start: Sequence[Event] = (),
-    ordered: bool = False,
-) -> tuple[Assertion, Mismatch] | None:
-    """Judge one turn; the first failing assertion ends it.
-
-    Args:
-        assertions: in the order of the file.
-        events: what followed the user message.
-        session_start: what came before it, for the first user step of a case; seen by action, slot and bot assertions.
-        ordered: each assertion must match after the event that the one before it matched.
-    """
-    everything = [*session_start, *events]
-    position = 0
-    for assertion in assertions:
-        start = position if assertion.sees_session_start else max(position, len(session_start))
-        result = assertion.check(everything[start:])
-        if isinstance(result, Mismatch):
-            return assertion, result
-        if ordered and result != NOTHING_CONSUMED:
-            position = start + result + 1
-    return None
 
 
 def same(actual: Any, expected: Any) -> bool:

@@ -6,6 +6,7 @@ The dataclasses are those of `rasa_ft.e2e.model`, exported here too.
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rasa_ft.e2e.judge_schema import is_assistant
 from rasa_ft.e2e.model import (
     BotStep,
     Fixture,
+    JudgeSettings,
     Metadata,
     SlotWasNotSetStep,
     SlotWasSetStep,
@@ -25,17 +28,19 @@ from rasa_ft.e2e.model import (
     UserStep,
     UtterStep,
 )
+from rasa_ft.e2e.origins import restored
 from rasa_ft.e2e.problems import Problems
 from rasa_ft.e2e.schema import (
+    Conftest,
     FileContent,
     Names,
     StepReader,
-    StubRule,
     build_cases,
     is_dialogue_understanding_file,
     read_conftest,
     read_file,
 )
+from rasa_ft.e2e.stub_schema import StubRule
 from rasa_ft.e2e.writing import case_as_yaml, write_suite
 from rasa_ft.engine.base import Stub
 from rasa_ft.errors import DataError, Location
@@ -79,7 +84,9 @@ def load_suite(path: Path | str, form: Format = E2E) -> Suite:
 
     Returns:
         The cases in the order of files and lines, with fixtures (the file's and those of all ``conftest.yml`` from the
-        file's folder up), metadata and stubs resolved. A name that a file uses twice gets a number.
+        file's folder up), metadata and stubs resolved. A name that a file uses twice gets a number. Cases that were
+        collected in one file, such as passed.yml, have the names and sources of their own files; ``case name`` may be
+        either name.
 
     Raises:
         DataError: nothing there, or files break the format; then every problem of every file, with file and line.
@@ -108,19 +115,24 @@ def _loaded(path: Path | str, form: Format) -> Suite:
     pool = _first_definitions(contents)
     for content in contents:
         names = Names({**chain.fixtures(content.file), **content.fixtures}, {**pool, **content.metadata})
-        cases.extend(_distinct(build_cases(content, names, form.read_steps), warnings))
+        found = _distinct(build_cases(content, names, form.read_steps), warnings)
+        cases.extend(chain.with_judge(case) if case.judged_assertions else case for case in found)
     _raise_all([*(content.problems for content in contents), *chain.problems])
     cases = _with_stubs(cases, contents, warnings)
     warnings.extend(f"{case.location}: {_MIXED}" for case in cases if _mixes_styles(case))
-    return Suite(tuple(_select(cases, wanted, root, form)), tuple(warnings))
+    warnings.extend(warning for case in cases for warning in _metadata_clashes(case))
+    originals = restored(cases, {content.file: content.comments for content in contents})
+    return Suite(tuple(_select(cases, originals, wanted, root, form)), tuple(warnings))
 
 
 _MIXED = "the case has assertions, so its bot, utter and slot steps are not looked at."
 
 
 def _split(path: str) -> tuple[Path, str | None]:
+    """The file or folder and the case; ``passed`` stands for passed.yml too, since some tools make a folder of it."""
     root, separator, name = path.partition("::")
-    return Path(root), name if separator else None
+    file = Path(f"{root}.yml")
+    return file if file.is_file() and not Path(root).exists() else Path(root), name if separator else None
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -166,24 +178,35 @@ def _has_cases(file: Path) -> bool:
 
 
 class _ConftestChain:
-    """Fixtures of the conftest files above a test file, each file read once."""
+    """What the conftest files above a test file say, each file read once."""
 
     def __init__(self) -> None:
         self.problems: list[Problems] = []
-        self._read: dict[Path, Mapping[str, Fixture]] = {}
+        self._read: dict[Path, Conftest] = {}
 
     def fixtures(self, file: Path) -> dict[str, Fixture]:
         """Outermost folder first, so that the nearest definition wins."""
         found: dict[str, Fixture] = {}
         for folder in reversed(file.resolve().parents):
-            found.update(self._of(folder))
+            found.update(self._of(folder).fixtures)
         return found
 
-    def _of(self, folder: Path) -> Mapping[str, Fixture]:
+    def with_judge(self, case: TestCase) -> TestCase:
+        """``case`` with the judge that the nearest conftest file names, up to the assistant's own folder."""
+        return replace(case, judge=self._judge(case.file))
+
+    def _judge(self, file: Path) -> JudgeSettings | None:
+        for folder in file.resolve().parents:
+            found = self._of(folder).judge
+            if found is not None or is_assistant(folder):
+                return found
+        return None
+
+    def _of(self, folder: Path) -> Conftest:
         if folder not in self._read:
             candidates = (folder / name for name in ("conftest.yml", "conftest.yaml"))
             conftest = next((file for file in candidates if file.is_file()), None)
-            self._read[folder] = {}
+            self._read[folder] = Conftest()
             if conftest is not None and not _is_eval_folder(folder):
                 self._read[folder], problems = read_conftest(_as_typed(conftest))
                 self.problems.append(problems)
@@ -216,28 +239,34 @@ def _distinct(cases: Iterable[TestCase], warnings: list[str]) -> list[TestCase]:
     """Cases of one file with different names, so that ``file::name`` means one case."""
     cases = list(cases)
     taken = {case.name for case in cases}
-    used: set[str] = set()
+    numbers: dict[str, int] = {}  # the last one that a name got; so far used names only
     found = []
     for case in cases:
-        if case.name in used:
-            number = next(n for n in range(2, len(cases) + 2) if f"{case.name} {n}" not in taken)
-            warnings.append(f"{case.location}: a second case is named '{case.name}', read as '{case.name} {number}'.")
-            case = replace(case, name=f"{case.name} {number}")
+        name = case.name
+        if name in numbers:
+            numbers[name] = next(n for n in itertools.count(numbers[name] + 1) if f"{name} {n}" not in taken)
+            case = replace(case, name=f"{name} {numbers[name]}")
+            warnings.append(f"{case.location}: a second case is named '{name}', read as '{case.name}'.")
         taken.add(case.name)
-        used.add(case.name)
+        numbers.setdefault(case.name, 1)
         found.append(case)
     return found
 
 
-def _select(cases: list[TestCase], wanted: str | None, root: Path, form: Format) -> list[TestCase]:
+def _select(
+    cases: list[TestCase], originals: list[TestCase], wanted: str | None, root: Path, form: Format
+) -> list[TestCase]:
+    """Those of the ``originals`` that are wanted by that name or by the one that ``cases`` have for them."""
     if wanted is None:
         if not cases:
             raise DataError(
                 f"{root} holds no {form.kind} cases.", location=Location(root, 1) if root.is_file() else None
             )
-        return cases
+        return originals
     last = wanted.rpartition("::")[2]
-    found = [case for case in cases if case.name in (wanted, last)]
+    found = [
+        original for case, original in zip(cases, originals, strict=True) if {case.name, original.name} & {wanted, last}
+    ]
     if not found:
         suggestion = did_you_mean(last, [case.name for case in cases])
         raise DataError(f"no case of {root} is named '{last}'.{suggestion}")
@@ -246,6 +275,19 @@ def _select(cases: list[TestCase], wanted: str | None, root: Path, form: Format)
 
 def _mixes_styles(case: TestCase) -> bool:
     return case.uses_assertions and any(not isinstance(step, UserStep) for step in case.steps)
+
+
+def _metadata_clashes(case: TestCase) -> Iterator[str]:
+    """One text for each step whose metadata says something else than the case's."""
+    shared = case.case_metadata
+    for step in case.user_steps:
+        own = step.own_metadata
+        if shared is None or own is None:
+            continue
+        clashes = [key for key in own.values if key in shared.values and own.values[key] != shared.values[key]]
+        if clashes:
+            keys = ", ".join(clashes)
+            yield f"{step.location}: {keys} of metadata '{own.name}' goes before that of '{shared.name}'."
 
 
 def _raise_all(problems: Iterable[Problems]) -> None:

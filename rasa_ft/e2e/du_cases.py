@@ -6,7 +6,7 @@ of the assistant's generator, maybe empty), ``utter`` and ``bot``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rasa_ft.e2e.cases import Format, load_suite
 from rasa_ft.e2e.problems import Problems
 from rasa_ft.e2e.schema import Names, bot_step, is_dialogue_understanding_file, read_message, utter_step
 from rasa_ft.e2e.writing import suite_as_yaml
+from rasa_ft.engine.base import Setup
 from rasa_ft.files import write_text
 from rasa_ft.yaml_source import did_you_mean, dump_yaml
 
@@ -32,6 +33,26 @@ class DuUserStep(m.UserStep):
     """A message and all commands that it should be understood as."""
 
     commands: tuple[Command, ...] = ()
+
+
+@dataclass(frozen=True)
+class GoldConversation:
+    """A case as a script: each message of ``turns`` with its metadata and all commands that it should be understood as.
+
+    Nothing is said about whether these commands lead to the bot messages that the case lists.
+    """
+
+    case: m.TestCase
+    setup: Setup
+    turns: tuple[DuUserStep, ...]
+
+
+def gold_conversations(suite: m.Suite) -> tuple[GoldConversation, ...]:
+    """The cases of a suite from `load_du_suite`, in its order."""
+    return tuple(
+        GoldConversation(case, suite.setup(case), tuple(step for step in case.steps if isinstance(step, DuUserStep)))
+        for case in suite.cases
+    )
 
 
 @dataclass(frozen=True)
@@ -132,21 +153,32 @@ def _commands(problems: Problems, steps: Any, index: int, codec: Codec) -> tuple
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def write_du_suite(cases: Sequence[m.TestCase], path: Path, codec: Codec) -> list[Path]:
+def write_du_suite(
+    cases: Sequence[m.TestCase], path: Path, codec: Codec, heads: Mapping[Path, str] | None = None
+) -> list[Path]:
     """Write cases of `DuUserStep` so that reading them gives the same tests.
 
     A path that ends in .yml or .yaml becomes one file; anything else a folder with one file per source file.
 
+    Args:
+        heads: comment lines for the top of a file.
+
     Returns:
         The files, in order.
     """
+    files = files_of(cases, path)
+    for file, group in files.items():
+        write_text(file, (heads or {}).get(file, "") + dump_yaml(du_suite_as_yaml(group, codec)))
+    return list(files)
+
+
+def files_of(cases: Iterable[m.TestCase], path: Path) -> dict[Path, list[m.TestCase]]:
+    """Which cases go into which file below ``path``; see `write_du_suite`."""
     groups: dict[Path, list[m.TestCase]] = {}
     one_file = path.suffix in (".yml", ".yaml")
     for case in cases:
         groups.setdefault(path if one_file else path / (case.source or case.file.name), []).append(case)
-    for file, group in groups.items():
-        write_text(file, dump_yaml(du_suite_as_yaml(group, codec)))
-    return list(groups)
+    return groups
 
 
 def du_suite_as_yaml(cases: Sequence[m.TestCase], codec: Codec) -> dict[str, Any]:

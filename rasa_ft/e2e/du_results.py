@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rasa_ft.calm.commands import Command
@@ -11,6 +10,7 @@ from rasa_ft.calm.dsl import Codec
 from rasa_ft.e2e.du_runner import PAYLOADS, DuResult, DuSuiteResult, JudgedStep
 from rasa_ft.e2e.runner import Failure
 from rasa_ft.e2e.transcript import describe_step
+from rasa_ft.engine.base import Turn
 from rasa_ft.evaluation.commands import CommandScores, score_commands
 from rasa_ft.evaluation.statistics import percentile
 
@@ -30,7 +30,7 @@ def du_document(
     Args:
         component: the name of the command generator.
         config: its configuration, without secrets.
-        prompts: with the prompts of failed steps.
+        prompts: with the texts of prompts and answers of failed steps.
     """
     measured = scores(result)
     judged = [found for found in result.results if found.status != "skipped"]
@@ -47,19 +47,16 @@ def du_document(
         "number_of_failed_tests": len(failed),
         "number_of_tests_with_errors": len(errors),
         "number_of_skipped_tests": len(result.results) - len(judged),
+        "number_of_tests_not_run": len(result.left_out),
         "number_of_passed_user_utterances": measured.exact,
         "number_of_failed_user_utterances": measured.turns - measured.exact,
         "number_of_unevaluated_user_utterances": sum(found.not_judged for found in judged),
         "command_metrics": _command_metrics(measured),
-        "latency": {
-            "total": _percentiles(step.seconds for step in result.steps),
-            **_by_component(result.steps, component, lambda step: _milliseconds(step.turn.latency)),
-        },
-        "prompt_token": _by_component(result.steps, component, lambda step: step.turn.prompt_tokens),
-        "completion_token": _by_component(result.steps, component, lambda step: step.turn.completion_tokens),
+        **measures(result, component),
         "names_of_passed_tests": passed,
         "names_of_failed_tests": failed,
         "names_of_tests_with_errors": errors,
+        "names_of_tests_not_run": [case.id for case in result.left_out],
         "failed_test_steps": [
             _failed_step(found, step, codec, component, prompts)
             for found in judged
@@ -72,6 +69,23 @@ def du_document(
         ],
         "llm_command_generator_config": dict(config),
     }
+
+
+def measures(result: DuSuiteResult, component: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Percentiles of what the judged messages took: ``latency``, ``prompt_token`` and ``completion_token``.
+
+    Latency is in seconds for ``total``, the way from message to commands, and in milliseconds for the answer that
+    ``component`` waited for. Only what was measured is there; messages that no model read are not counted.
+    """
+    asked = [step for step in result.steps if step.seconds is not None]
+    own: dict[str, list[float | None]] = {
+        "latency": [_milliseconds(step.turn.latency) for step in asked],
+        "prompt_token": [step.turn.prompt_tokens for step in asked],
+        "completion_token": [step.turn.completion_tokens for step in asked],
+    }
+    found = {kind: {component: _percentiles(values)} for kind, values in own.items()}
+    found["latency"] = {"total": _percentiles([step.seconds for step in asked]), **found["latency"]}
+    return {kind: {name: shares for name, shares in by.items() if shares} for kind, by in found.items()}
 
 
 def conversation_until(found: DuResult, step: JudgedStep) -> list[str]:
@@ -99,24 +113,9 @@ def _command_metrics(measured: CommandScores) -> dict[str, Any]:
     }
 
 
-def _by_component(
-    steps: Iterable[JudgedStep], component: str, value: Callable[[JudgedStep], float | None]
-) -> dict[str, dict[str, float]]:
-    """Percentiles by the component that read the messages; only where there is something to measure."""
-    values: defaultdict[str, list[float]] = defaultdict(list)
-    for step in steps:
-        number = value(step)
-        if number is not None:
-            values[_reader(step, component)].append(number)
-    return {name: _percentiles(numbers) for name, numbers in values.items()}
-
-
-def _reader(step: JudgedStep, component: str) -> str:
-    return component if step.turn.prompt is not None else PAYLOADS
-
-
-def _percentiles(values: Iterable[float]) -> dict[str, float]:
-    known = list(values)
+def _percentiles(values: Sequence[float | None]) -> dict[str, float]:
+    """``p50``, ``p90`` and ``p99`` of the values that are known; empty where none is."""
+    known = [value for value in values if value is not None]
     found = {name: percentile(known, share) for name, share in PERCENTILES.items()}
     return {name: round(value, 6) for name, value in found.items() if value is not None}
 
@@ -126,7 +125,7 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 def _failed_step(found: DuResult, step: JudgedStep, codec: Codec, component: str, prompts: bool) -> dict[str, Any]:
-    reader = _reader(step, component)
+    reader = component if step.turn.prompt is not None else PAYLOADS
     document: dict[str, Any] = {
         "file": str(step.step.location.file),
         "test_case": found.case.name,
@@ -137,11 +136,22 @@ def _failed_step(found: DuResult, step: JudgedStep, codec: Codec, component: str
         "expected_commands": lines(step.step.commands, codec),
         "predicted_commands": [{"component": reader, "commands": lines(step.predicted, codec)}],
     }
-    if prompts and step.turn.prompt is not None:
-        document["prompts"] = [
-            {"component": reader, "user_prompt": step.turn.prompt, "answer": step.turn.answer},
-        ]
+    if step.turn.prompt is not None:
+        document["prompts"] = [_prompt(step.turn, step.turn.prompt, component, prompts)]
     return document
+
+
+def _prompt(turn: Turn, prompt: str, component: str, texts: bool) -> dict[str, Any]:
+    measured = {
+        "latency": turn.latency,  # seconds
+        "prompt_tokens": turn.prompt_tokens,
+        "completion_tokens": turn.completion_tokens,
+    }
+    return {
+        "component_name": component,
+        **({"user_prompt": prompt, "answer": turn.answer} if texts else {}),
+        "llm_response_metadata": {name: value for name, value in measured.items() if value is not None},
+    }
 
 
 def _broken(found: DuResult, broken: Failure) -> dict[str, Any]:

@@ -49,15 +49,13 @@ def write_junit(path: Path, result: SuiteResult) -> None:
     write_text(path, junit_xml(result))
 
 
-def junit_xml(result: SuiteResult) -> str:
-    """The document; characters that XML cannot hold are shown as ``\\x1b``."""
+def junit_xml(result: SuiteResult, name: str = "rasa test e2e") -> str:
+    """The document, called ``name``; characters that XML cannot hold are shown as ``\\x1b``."""
     entries = [*(_Entry(found.case, found) for found in result.results), *map(_Entry, result.left_out)]
     by_file: dict[str, list[_Entry]] = {}
     for entry in entries:
         by_file.setdefault(str(entry.case.file), []).append(entry)
-    root = ElementTree.Element(
-        "testsuites", {"name": "rasa test e2e", **_counts(entries), "time": _time(result.seconds)}
-    )
+    root = ElementTree.Element("testsuites", {"name": name, **_counts(entries), "time": _time(result.seconds)})
     for file, own in by_file.items():
         seconds = sum(entry.seconds for entry in own)
         suite = ElementTree.SubElement(

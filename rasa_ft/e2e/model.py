@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rasa_ft.e2e.assertions import Assertion
+from rasa_ft.e2e.judging import JudgedAssertion
 from rasa_ft.engine.base import Setup, Stub
 from rasa_ft.errors import Location
 
@@ -80,12 +81,24 @@ class SlotWasNotSetStep(Step):
 
 
 @dataclass(frozen=True)
+class JudgeSettings:
+    """Who judges what models worded: ``llm`` and ``embeddings`` as a conftest file has them; None: the default."""
+
+    location: Location
+    llm: Mapping[str, Any] | None = None
+    embeddings: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class TestCase:
     """One conversation.
 
     ``file`` is the path as typed (below the folder as typed), so that ``id`` can be pasted after ``rasa test e2e``.
-    ``source`` is the file's path below the loaded folder: the same on every machine. ``stubs`` are those that hold for
-    this case: the file's, overridden by its own; None when there are none and custom actions run for real.
+    ``source`` is the file's path below the loaded folder: the same on every machine. ``is_copy``: it was read from a
+    file in which cases of other files were collected, such as passed.yml; ``name``, ``source`` and ``id`` are then
+    those of the original, ``file`` and ``location`` those of the copy. ``stubs`` are those that hold for this case: the
+    file's, overridden by its own; None when there are none and custom actions run for real. ``judge`` is that of the
+    nearest conftest file, if the case needs one; it is no part of what makes two cases equal.
     """
 
     __test__ = False  # not for pytest to collect
@@ -98,10 +111,12 @@ class TestCase:
     stubs: Mapping[str, Stub] | None = None
     case_metadata: Metadata | None = None
     source: str = ""
+    is_copy: bool = False
+    judge: JudgeSettings | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
-        return f"{self.file}::{self.name}"
+        return self.key if self.is_copy else f"{self.file}::{self.name}"
 
     @property
     def key(self) -> str:
@@ -121,6 +136,12 @@ class TestCase:
     def uses_assertions(self) -> bool:
         """Whether the case is judged by assertions; bot, utter and slot steps are then not looked at."""
         return any(step.assertions for step in self.user_steps)
+
+    @property
+    def judged_assertions(self) -> tuple[JudgedAssertion, ...]:
+        """Those that a language model judges."""
+        listed = (assertion for step in self.user_steps for assertion in step.assertions)
+        return tuple(assertion for assertion in listed if isinstance(assertion, JudgedAssertion))
 
 
 @dataclass(frozen=True)

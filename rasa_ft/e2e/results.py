@@ -169,11 +169,11 @@ def case_result(result: CaseResult) -> dict[str, Any]:
     if failure is None:
         return found
     found |= {"error_path": str(failure.location), "error": result.status == "error", "message": failure.message}
-    if failure.assertion is not None:
+    if failure.assertion is not None and result.status == "failed":
         found["assertion_failure"] = {
             "assertion": {"type": failure.assertion.key, **as_yaml(failure.assertion)},
             "error_message": failure.message,
-            "actual_events_transcript": [line for line in failure.diff if not line.startswith("+")],
+            "actual_events_transcript": [line for line in failure.diff if line[0] not in "+?"],
         }
     elif failure.diff:
         found["difference"] = list(failure.diff)

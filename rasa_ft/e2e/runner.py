@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,12 +11,14 @@ from typing import Literal
 from rasa_ft.calm.events import Event
 from rasa_ft.calm.project.nlu_side import NluSide
 from rasa_ft.e2e import transcript
-from rasa_ft.e2e.assertions import Assertion, check_assertions
+from rasa_ft.e2e.assertions import Assertion
+from rasa_ft.e2e.in_order import is_cancelled, run_in_order
+from rasa_ft.e2e.judging import Judge, NoVerdict, check_assertions
 from rasa_ft.e2e.matching import Exchange, exchanges, is_met
 from rasa_ft.e2e.model import Suite, TestCase
 from rasa_ft.e2e.scope import reason_to_excuse, reason_to_skip
 from rasa_ft.engine.base import Conversation, Engine, Setup, Turn
-from rasa_ft.errors import Location, RasaFtError
+from rasa_ft.errors import BudgetExceeded, Location, RasaFtError
 
 Status = Literal["passed", "failed", "error", "skipped"]
 
@@ -26,8 +27,9 @@ Status = Literal["passed", "failed", "error", "skipped"]
 class Failure:
     """Why a case did not pass.
 
-    ``diff`` lines begin with ``+`` (expected), ``-`` (happened instead) or a blank (agreed). ``assertion`` is the one
-    that failed, in the assertion style.
+    ``diff`` lines begin with ``+`` (expected), ``-`` (happened instead), a blank (agreed) or ``?`` (points at what
+    differs between the line above it and the one that it is compared with). ``assertion`` is the one that failed, in
+    the assertion style, or on which a judge gave no verdict.
     """
 
     message: str
@@ -40,9 +42,9 @@ class Failure:
 class CaseResult:
     """``error``: the case could not be judged (a model call failed, the engine broke); it says nothing about the bot.
 
-    ``turns`` are those played, ``start_events`` what happened before the first message. ``skipped`` is why the case was
-    not judged at all: it needs a part of the assistant that is not run. ``seconds`` of wall time is no part of what
-    makes two results equal.
+    ``turns`` are those played, ``start_events`` what happened before the first message; ``before[i]`` is the
+    conversation as it was when message i came. ``skipped`` is why the case was not judged at all: it needs a part of
+    the assistant that is not run. ``before`` and ``seconds`` of wall time are no part of what makes two results equal.
     """
 
     case: TestCase
@@ -52,6 +54,7 @@ class CaseResult:
     start_events: tuple[Event, ...] = ()
     skipped: str | None = None
     seconds: float = field(default=0.0, compare=False)
+    before: tuple[Conversation, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def passed(self) -> bool:
@@ -85,6 +88,8 @@ class SuiteResult:
 
 
 OnProgress = Callable[[CaseResult], None]
+# Who judges what a model worded in a case.
+Judges = Callable[[TestCase], Judge]
 
 
 async def run_suite(
@@ -94,6 +99,7 @@ async def run_suite(
     concurrency: int = 8,
     on_progress: OnProgress | None = None,
     fail_fast: bool = False,
+    judges: Judges | None = None,
 ) -> SuiteResult:
     """Play all cases, at most ``concurrency`` at a time.
 
@@ -101,67 +107,55 @@ async def run_suite(
         on_progress: called with each result as it comes, in no particular order.
         fail_fast: the result ends with the first case, in the suite's order, that did not pass; the same at any
             concurrency. A skipped case does not end it.
+        judges: None: cases that a language model would have to judge are skipped.
     """
     started = time.perf_counter()
-    results: dict[int, CaseResult] = {}
-    queue = iter(enumerate(suite.cases))
-    stop_after = math.inf
 
-    async def work() -> None:
-        nonlocal stop_after
-        for index, case in queue:
-            if index > stop_after:
-                return
-            result = await run_case(engine, case, suite.setup(case))
-            results[index] = result
-            if fail_fast and result.status in ("failed", "error"):
-                stop_after = min(stop_after, index)
-            if on_progress is not None:
-                on_progress(result)
+    async def run(case: TestCase) -> CaseResult:
+        judge = judges(case) if judges is not None and case.judged_assertions else None
+        return await run_case(engine, case, suite.setup(case), judge)
 
-    workers = [asyncio.create_task(work()) for _ in range(max(1, min(concurrency, len(suite.cases))))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-    kept = tuple(results[index] for index in sorted(results) if index <= stop_after)
+    def is_last(result: CaseResult) -> bool:
+        return fail_fast and result.status in ("failed", "error")
+
+    kept = await run_in_order(suite.cases, run, concurrency=concurrency, is_last=is_last, on_progress=on_progress)
     return SuiteResult(kept, time.perf_counter() - started, suite.cases[len(kept) :])
 
 
-async def run_case(engine: Engine, case: TestCase, setup: Setup) -> CaseResult:
+async def run_case(engine: Engine, case: TestCase, setup: Setup, judge: Judge | None = None) -> CaseResult:
     """Play one case until it ends, an expectation fails, or a part is needed that is not run.
 
-    Whatever the engine raises makes this case an error, an action that ends the program too.
+    Whatever the engine raises makes this case an error, an action that ends the program too; so does a failing judge.
+
+    Raises:
+        BudgetExceeded: no model may be asked any more.
     """
     started = time.perf_counter()
-    result = await _case_result(engine, case, setup)
+    result = await _case_result(engine, case, setup, judge)
     return replace(result, seconds=time.perf_counter() - started)
 
 
-async def _case_result(engine: Engine, case: TestCase, setup: Setup) -> CaseResult:
-    reason = reason_to_skip(case, engine.nlu_side)
+async def _case_result(engine: Engine, case: TestCase, setup: Setup, judge: Judge | None) -> CaseResult:
+    reason = reason_to_skip(case, engine.nlu_side, has_judge=judge is not None)
     if reason is not None:
         return CaseResult(case, "skipped", skipped=reason)
     turns: list[Turn] = []
+    before: list[Conversation] = []
     start: tuple[Event, ...] = ()
     try:
         conversation = await engine.start(setup)
         start = conversation.events
-        failure = await _play(conversation, case, start, turns, engine.nlu_side)
+        failure = await _play(conversation, case, start, turns, before, engine.nlu_side, judge)
+    except BudgetExceeded:
+        raise
     except _OutOfScope as reached:
         return CaseResult(case, "skipped", None, tuple(turns), start, str(reached))
     except (Exception, SystemExit, asyncio.CancelledError) as error:  # a broken case must not take others with it
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
             raise
         return CaseResult(case, "error", _error(case, turns, error), tuple(turns), start)
-    return CaseResult(case, "failed" if failure else "passed", failure, tuple(turns), start)
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody cancelled the running task; else the case itself raised the error."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    status: Status = "failed" if failure else "passed"
+    return CaseResult(case, status, failure, tuple(turns), start, before=tuple(before))
 
 
 class _OutOfScope(Exception):
@@ -173,13 +167,21 @@ class _ModelCallFailed(Exception):
 
 
 async def _play(
-    conversation: Conversation, case: TestCase, start: tuple[Event, ...], turns: list[Turn], side: NluSide
+    conversation: Conversation,
+    case: TestCase,
+    start: tuple[Event, ...],
+    turns: list[Turn],
+    before: list[Conversation],
+    side: NluSide,
+    judge: Judge | None,
 ) -> Failure | None:
+    """The first failure; ``turns`` and ``before`` get what was played until then, whatever ends it."""
     done: list[Exchange] = []
     for exchange in exchanges(case.steps):
         turn: Turn | None = None
         events: Sequence[Event] = start
         if exchange.user is not None:
+            before.append(conversation.fork())
             turn = await conversation.say(exchange.user.text, metadata=exchange.user.metadata)
             turns.append(turn)
             if turn.error is not None:
@@ -189,7 +191,7 @@ async def _play(
                 raise _OutOfScope(f"{exchange.user.location}: the conversation needs {turn.out_of_scope}.")
             events = turn.events
         if case.uses_assertions:
-            failure = _judge_assertions(exchange, turn, events, start if len(turns) == 1 else ())
+            failure = await _judge_assertions(exchange, turns, events, start if len(turns) == 1 else (), judge)
         else:
             failure = _judge_classic(done, exchange, turn, events)
         if failure is not None:
@@ -220,22 +222,29 @@ def _judge_classic(
     return Failure(message, missed[0].location, tuple(transcript.classic_diff(done, exchange, turn, events)))
 
 
-def _judge_assertions(
-    exchange: Exchange, turn: Turn | None, events: Sequence[Event], session_start: Sequence[Event]
+async def _judge_assertions(
+    exchange: Exchange,
+    turns: Sequence[Turn],
+    events: Sequence[Event],
+    session_start: Sequence[Event],
+    judge: Judge | None,
 ) -> Failure | None:
     if exchange.user is None:
         return None
-    found = check_assertions(
-        exchange.user.assertions, events, session_start=session_start, ordered=exchange.user.assertion_order_enabled
+    ordered = exchange.user.assertion_order_enabled
+    found = await check_assertions(
+        exchange.user.assertions, events, session_start=session_start, ordered=ordered, judge=judge
     )
     if found is None:
         return None
     assertion, mismatch = found
-    diff = transcript.assertion_diff(exchange, turn, events, assertion)
+    diff = transcript.assertion_diff(turns[:-1], exchange, turns[-1], events, assertion)
     return Failure(mismatch.message, mismatch.location, tuple(diff), assertion)
 
 
 def _error(case: TestCase, turns: Sequence[Turn], error: BaseException) -> Failure:
+    if isinstance(error, NoVerdict):
+        return Failure(str(error), error.assertion.location, assertion=error.assertion)
     told = isinstance(error, RasaFtError | _ModelCallFailed)
     message = str(error) if told else f"{type(error).__name__}: {error}"
     finished = len(turns) - isinstance(error, _ModelCallFailed)
@@ -253,12 +262,14 @@ def assertion_counts(results: Sequence[CaseResult]) -> dict[str, tuple[int, int]
 
 
 def _assertion_outcomes(result: CaseResult) -> Iterator[tuple[str, bool]]:
-    failed = result.failure.assertion if result.failure else None
+    last = result.failure.assertion if result.failure else None
     judged = len(result.turns) - (result.status == "error" and _last_turn_failed(result))
     for step in result.case.user_steps[:judged]:
         for assertion in step.assertions:
-            yield assertion.key, assertion is not failed
-            if assertion is failed:
+            if assertion is last and result.status == "error":
+                return
+            yield assertion.key, assertion is not last
+            if assertion is last:
                 return
 
 

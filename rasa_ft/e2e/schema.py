@@ -7,46 +7,39 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rasa_ft.e2e import model as m
 from rasa_ft.e2e.assertion_schema import read_assertions
+from rasa_ft.e2e.judge_schema import read_judge
+from rasa_ft.e2e.origins import Comments, old_names, read_comments
 from rasa_ft.e2e.problems import Problems, place
-from rasa_ft.engine.base import Stub
+from rasa_ft.e2e.stub_schema import StubRule, read_stubs
 from rasa_ft.errors import DataError, Location
-from rasa_ft.yaml_source import did_you_mean, load_yaml, plain
+from rasa_ft.yaml_source import did_you_mean, parse_yaml, plain, yaml_text
 
 FILE_KEYS = ("fixtures", "metadata", "stub_custom_actions", "test_cases")
 CONFTEST_KEYS = ("fixtures", "llm_judge", "llm_e2e_test_conversion")
 STEP_KINDS = ("user", "bot", "utter", "slot_was_set", "slot_was_not_set")
 USER_KEYS = ("user", "metadata", "assertions", "assertion_order_enabled")
 CLOCK_SLOT = "mocked_datetime"
-# A larger test file is refused: reading it would take many seconds and much memory.
+# A larger test file, or one with more keys and values, is refused: reading it would take many seconds and much memory.
 MAX_FILE_MB = 8
+MAX_VALUES = 400_000
+
+Named = TypeVar("Named", m.Fixture, m.Metadata)
 
 _FIXTURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _METADATA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CLOCK_FORMATS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d")
-_STUB_EVENTS = (
-    *("user", "bot", "slot", "session_started", "action", "reset_slots", "restart", "reminder", "cancel_reminder"),
-    *("pause", "resume", "followup", "export", "undo", "rewind", "entities", "active_loop", "agent"),
-    *("loop_interrupted", "action_execution_rejected"),
-)
-_STUB_RESPONSE_KEYS = ("text", "buttons", "response", "image", "attachment", "elements", "custom")
-
-
-@dataclass(frozen=True)
-class StubRule:
-    """What ``action`` returns; ``scope`` is a case or file name, None for all cases of the file."""
-
-    scope: str | None
-    action: str
-    stub: Stub
 
 
 @dataclass
 class FileContent:
-    """One test file with everything but its cases read; those wait for the fixtures and metadata of other files."""
+    """One test file with everything but its cases read; those wait for the fixtures and metadata of other files.
+
+    ``comments``: see `rasa_ft.e2e.origins`.
+    """
 
     file: Path
     source: str
@@ -55,32 +48,61 @@ class FileContent:
     fixtures: dict[str, m.Fixture] = field(default_factory=dict)
     metadata: dict[str, m.Metadata] = field(default_factory=dict)
     stubs: tuple[StubRule, ...] = ()
+    comments: Comments = field(default_factory=dict)
 
 
 def read_file(file: Path, source: str) -> FileContent:
     """Read a test file; problems are collected in the result, unreadable YAML too."""
     content = FileContent(file, source, Problems(file))
-    data = _load(content.problems, FILE_KEYS, "a test file")
+    text = _text(content.problems)
+    data = _parsed(content.problems, text, FILE_KEYS, "a test file")
     if data is None:
         return content
     content.data = data
-    content.fixtures = read_fixtures(content.problems, data)
-    content.metadata = _read_metadata(content.problems, data)
-    content.stubs = _read_stubs(content.problems, data)
+    content.comments = read_comments(text)
+    old = old_names(data.get("fixtures"), content.comments)
+    content.fixtures = _under_old_names(read_fixtures(content.problems, data), old, _FIXTURE_NAME)
+    old = old_names(data.get("metadata"), content.comments)
+    content.metadata = _under_old_names(_read_metadata(content.problems, data), old, _METADATA_NAME)
+    content.stubs = read_stubs(content.problems, data)
     return content
 
 
-def read_conftest(file: Path) -> tuple[dict[str, m.Fixture], Problems]:
-    """The fixtures of a conftest file; language-model settings in it are left alone."""
+def _under_old_names(found: dict[str, Named], old: Mapping[str, str], pattern: re.Pattern[str]) -> dict[str, Named]:
+    """The definitions, which cases still refer to by the names in their file, under those that they had before."""
+    wanted = {name: old[name] if pattern.fullmatch(old.get(name, "")) else name for name in found}
+    return {name: replace(value, name=wanted[name]) for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Conftest:
+    """What a conftest file says for the tests below its folder."""
+
+    fixtures: Mapping[str, m.Fixture] = field(default_factory=dict)
+    judge: m.JudgeSettings | None = None
+
+
+def read_conftest(file: Path) -> tuple[Conftest, Problems]:
+    """Read a conftest file; the settings for converting conversations are left alone."""
     problems = Problems(file)
-    data = _load(problems, CONFTEST_KEYS, "a conftest file")
-    return (read_fixtures(problems, data) if data else {}), problems
+    data = _parsed(problems, _text(problems), CONFTEST_KEYS, "a conftest file")
+    found = Conftest(read_fixtures(problems, data), read_judge(problems, data)) if data else Conftest()
+    return found, problems
 
 
-def _load(problems: Problems, keys: tuple[str, ...], what: str) -> Mapping[str, Any] | None:
+def _text(problems: Problems) -> str:
+    """The file's text; empty if it cannot be read."""
     try:
         _check_size(problems.file)
-        data = load_yaml(problems.file)
+        return yaml_text(problems.file)
+    except DataError as error:
+        problems.errors.append(error)
+        return ""
+
+
+def _parsed(problems: Problems, text: str, keys: tuple[str, ...], what: str) -> Mapping[str, Any] | None:
+    try:
+        data = parse_yaml(text, problems.file, MAX_VALUES)
     except DataError as error:
         problems.errors.append(error)
         return None
@@ -115,7 +137,7 @@ def _all_steps(data: Mapping[str, Any]) -> Iterator[Any]:
         yield from steps if isinstance(steps, list) else ()
 
 
-# --- fixtures, metadata, stubs ---------------------------------------------------------------------------------------
+# --- fixtures and metadata -------------------------------------------------------------------------------------------
 
 
 def read_fixtures(problems: Problems, data: Mapping[str, Any]) -> dict[str, m.Fixture]:
@@ -176,52 +198,6 @@ def _named_entries(
             problems.add(f"'{name}' is defined twice in `{section}`.", entry, name)
         else:
             yield name, entry
-
-
-def _read_stubs(problems: Problems, data: Mapping[str, Any]) -> tuple[StubRule, ...]:
-    if data.get("stub_custom_actions") is None:
-        return ()
-    section = problems.mapping(data, "stub_custom_actions", "`stub_custom_actions`") or {}
-    rules = []
-    for key in section:
-        value = problems.mapping(section, key, f"stub '{key}'")
-        if value is None:
-            continue
-        problems.keys(value, ("events", "responses"), f"stub '{key}'")
-        scope, _, action = str(key).rpartition("::")
-        stub = Stub(_stub_events(problems, value), _stub_responses(problems, value))
-        rules.append(StubRule(scope or None, action, stub))
-    return tuple(rules)
-
-
-def _stub_events(problems: Problems, stub: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    found = []
-    for entries, index, event in _stub_entries(problems, stub, "events"):
-        name = event.get("event")
-        if name not in _STUB_EVENTS:
-            problems.add(f"unknown `event: {name}` in a stub.{did_you_mean(str(name), _STUB_EVENTS)}", entries, index)
-        elif name == "slot" and "name" not in event:
-            problems.add("a slot event of a stub needs `name`.", entries, index)
-        found.append(plain(event))
-    return tuple(found)
-
-
-def _stub_responses(problems: Problems, stub: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    found = []
-    for _, _, response in _stub_entries(problems, stub, "responses"):
-        problems.keys(response, _STUB_RESPONSE_KEYS, "a response of a stub")
-        found.append(plain(response))
-    return tuple(found)
-
-
-def _stub_entries(
-    problems: Problems, stub: Mapping[str, Any], key: str
-) -> Iterator[tuple[Any, int, Mapping[str, Any]]]:
-    entries = problems.items(stub, key, f"`{key}` of a stub", empty=True) if stub.get(key) is not None else []
-    for index in range(len(entries)):
-        entry = problems.mapping(entries, index, f"an entry of `{key}`")
-        if entry is not None:
-            yield entries, index, entry
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------

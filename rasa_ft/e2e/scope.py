@@ -1,6 +1,6 @@
-"""Which tests need a part of the assistant that is not run: such a case is skipped, never failed.
+"""Which tests need a part of the assistant that is not run, or are not written yet: they are skipped, never failed.
 
-Some show it before they are played (an assertion that a model would judge, an intent that starts no flow). Others only
+Some show it before they are played (an assertion for another engine, an intent that starts no flow). Others only
 may need it, such as one that expects a response of a rule: they are skipped if the turn is not as expected.
 """
 
@@ -11,16 +11,23 @@ from collections.abc import Iterator
 
 from rasa_ft.calm.project.domain import ROUTING_SLOT
 from rasa_ft.calm.project.nlu_side import NluSide
+from rasa_ft.calm.project.out_of_scope import INTENTLESS
 from rasa_ft.e2e import assertions as a
 from rasa_ft.e2e import model as m
+from rasa_ft.e2e.judging import JudgedAssertion
 from rasa_ft.e2e.matching import Exchange
 
+# How the messages of suggested tests begin, until somebody has written them.
+UNWRITTEN = "TODO:"
 _INTENT = re.compile(r"/([^\s{@/(]+)")
 
 
-def reason_to_skip(case: m.TestCase, side: NluSide) -> str | None:
-    """Why ``case`` cannot be judged, if that can be seen before it is played; file and line come first."""
-    return next((f"{step.location}: {reason}" for step, reason in _certain(case, side)), None)
+def reason_to_skip(case: m.TestCase, side: NluSide, *, has_judge: bool = False) -> str | None:
+    """Why ``case`` cannot be judged, if that can be seen before it is played; file and line come first.
+
+    ``has_judge``: whether this run asks a language model about what others worded.
+    """
+    return next((f"{step.location}: {reason}" for step, reason in _certain(case, side, has_judge)), None)
 
 
 def reason_to_excuse(exchange: Exchange, side: NluSide) -> str | None:
@@ -37,13 +44,15 @@ def reason_to_excuse(exchange: Exchange, side: NluSide) -> str | None:
     return None
 
 
-def _certain(case: m.TestCase, side: NluSide) -> Iterator[tuple[m.Step | a.Assertion, str]]:
+def _certain(case: m.TestCase, side: NluSide, has_judge: bool) -> Iterator[tuple[m.Step | a.Assertion, str]]:
     for step in case.steps:
         if isinstance(step, m.UserStep):
+            if step.text.startswith(UNWRITTEN):
+                yield step, "not written yet."
             intent = _INTENT.match(step.text)
             if intent and intent[1] in side.intents:
                 yield step, f"intent '{intent[1]}' starts no flow; it belongs to the NLU side, which is not run."
-            yield from _certain_assertions(step, side)
+            yield from _certain_assertions(step, side, has_judge)
         elif isinstance(step, m.SlotWasSetStep) and _is_routed_away(step.slot, step.value):
             yield step, _ROUTED_AWAY
 
@@ -51,10 +60,15 @@ def _certain(case: m.TestCase, side: NluSide) -> Iterator[tuple[m.Step | a.Asser
 _ROUTED_AWAY = "the conversation belongs to the NLU side, which is not run."
 
 
-def _certain_assertions(step: m.UserStep, side: NluSide) -> Iterator[tuple[a.Assertion, str]]:
+def _certain_assertions(step: m.UserStep, side: NluSide, has_judge: bool) -> Iterator[tuple[a.Assertion, str]]:
     for assertion in step.assertions:
         if isinstance(assertion, a.UnsupportedAssertion):
             yield assertion, assertion.reason
+        elif isinstance(assertion, JudgedAssertion):
+            if not has_judge:
+                yield assertion, f"assertion '{assertion.key}' needs a language model as judge; this run asks none."
+            elif assertion.utter_source == INTENTLESS:
+                yield assertion, f"{INTENTLESS} is not run."
         elif isinstance(assertion, a.SlotWasSetAssertion):
             if any(_is_routed_away(slot.name, slot.value) for slot in assertion.slots):
                 yield assertion, _ROUTED_AWAY

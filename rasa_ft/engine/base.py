@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rasa_ft.calm.commands import Command
 from rasa_ft.calm.dsl import Codec
@@ -16,14 +16,23 @@ from rasa_ft.calm.events import BotUttered, Event, FlowStarted
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.calm.project.nlu_side import NluSide
 from rasa_ft.calm.project.out_of_scope import OUT_OF_SCOPE
+from rasa_ft.calm.slots import Slot
+from rasa_ft.errors import Location
+
+if TYPE_CHECKING:
+    from rasa_ft.engine.remembered_actions import ActionMemory
 
 
 @dataclass(frozen=True)
 class Stub:
-    """What a custom action returns instead of running; the shapes of an action server's answer."""
+    """What a custom action returns instead of running; the shapes of an action server's answer.
+
+    ``location`` is where that was written, for errors; it is no part of what makes two stubs equal.
+    """
 
     events: tuple[Mapping[str, Any], ...] = ()
     responses: tuple[Mapping[str, Any], ...] = ()
+    location: Location | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -31,10 +40,12 @@ class Setup:
     """How a conversation begins.
 
     ``stubs`` None: actions run for real. A mapping (even an empty one): every custom action must be in it.
+    ``memory``: what actions answered in conversations with the same memory is not asked of them again.
     """
 
     fixtures: tuple[tuple[str, Any], ...] = ()
     stubs: Mapping[str, Stub] | None = None
+    memory: ActionMemory | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,16 @@ class Conversation(Protocol):
         since the last message. Without it, and without a clock of the engine's own, no session expires.
 
         Raises:
-            LLMError: never; a failed call is `Turn.error`.
+            BudgetExceeded: the model may not be asked any more. Other failed calls are `Turn.error`.
+        """
+
+    async def understand(self, text: str, *, metadata: Mapping[str, Any] | None = None) -> Turn:
+        """What the model says to a message, and nothing more: no action runs and the conversation stays as it is.
+
+        ``commands`` and ``events`` of the turn are empty.
+
+        Raises:
+            BudgetExceeded: the model may not be asked any more. Other failed calls are `Turn.error`.
         """
 
     async def prompt(self, text: str, template: Path | None = None) -> str:
@@ -130,6 +150,10 @@ class Engine(Protocol):
     @property
     def custom_actions(self) -> frozenset[str]:
         """Names of the domain's actions that are neither built in nor responses."""
+
+    @property
+    def slots(self) -> Mapping[str, Slot]:
+        """The domain's slots by name, built-in ones included."""
 
     @property
     def free_text_slots(self) -> frozenset[str]:

@@ -7,8 +7,10 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rasa_ft import __version__
 from rasa_ft.calm.checks.findings import Finding
@@ -23,10 +25,12 @@ from rasa_ft.calm.events import Event, UserUttered
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.calm.project.assistant import Assistant, load_assistant
 from rasa_ft.calm.project.nlu_side import NluSide
+from rasa_ft.calm.slots import Slot
 from rasa_ft.engine.action_server import StubbedActions, custom_actions
 from rasa_ft.engine.archive import open_archive
 from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.engine.in_process_actions import InProcessActions
+from rasa_ft.engine.remembered_actions import RememberedActions
 from rasa_ft.engine.wording import rephraser_of
 from rasa_ft.errors import DataError
 from rasa_ft.llm.client import LLM, aclose
@@ -56,6 +60,7 @@ def load_engine(
     knowledge: Knowledge | None = None,
     answers: Store | None = None,
     rephrase: bool = True,
+    now: datetime | None = None,
 ) -> EmbeddedEngine:
     """Load the assistant in folder ``project``, or in the archive of that name, and check it.
 
@@ -70,6 +75,7 @@ def load_engine(
         answers: where answers from documents are kept and looked up; default: every question is asked.
         rephrase: False: the bot says what is written, whatever ``nlg`` in endpoints.yml says. For runs that are about
             commands: a rephraser costs a call for each message, and no two runs would have the same texts.
+        now: the time that prompts show (in the assistant's time zone), for runs that must give the same prompts again.
 
     Raises:
         DataError: the assistant has errors, its actions cannot be imported, or its model is not defined.
@@ -95,6 +101,7 @@ def load_engine(
         grammar=grammar,
         retriever=knowledge.retriever,
         keeps_punctuation=keeps_punctuation(environment["version"]),
+        clock=datetime.now if now is None else _standing(now),
     )
     ignored = assistant.config.ignored
     runtime = Runtime(
@@ -114,6 +121,11 @@ def load_engine(
 def _missing_actions(actions: CustomActions, assistant: Assistant) -> tuple[Finding, ...]:
     finding = actions.missing(assistant.domain.custom_actions) if isinstance(actions, InProcessActions) else None
     return (finding,) if finding else ()
+
+
+def _standing(now: datetime) -> Callable[[ZoneInfo], datetime]:
+    """A clock that stands still."""
+    return lambda zone: now.replace(tzinfo=zone)
 
 
 def _environment() -> dict[str, Any]:
@@ -187,6 +199,10 @@ class EmbeddedEngine:
         return self.assistant.domain.custom_actions
 
     @property
+    def slots(self) -> Mapping[str, Slot]:
+        return self.assistant.domain.slots
+
+    @property
     def free_text_slots(self) -> frozenset[str]:
         slots = self.assistant.domain.slots.values()
         return frozenset(slot.name for slot in slots if slot.type == "text" and not slot.builtin)
@@ -220,6 +236,8 @@ class EmbeddedEngine:
         runtime = self.runtime
         if setup.stubs is not None:
             runtime = replace(runtime, custom=StubbedActions(setup.stubs))
+        elif setup.memory is not None:
+            runtime = replace(runtime, custom=RememberedActions(runtime.custom, setup.memory))
         # Actions keep what they know by the conversation's name, so no two have the same.
         tracker = await begin_conversation(runtime, setup.fixtures, uuid.uuid4().hex)
         return EmbeddedConversation(self.generator, runtime, tracker)
@@ -238,10 +256,11 @@ class EmbeddedEngine:
         for slot, _ in setup.fixtures:
             if slot not in slots:
                 raise DataError(f"a fixture sets slot '{slot}', which is not in the domain.{did_you_mean(slot, slots)}")
-        for action in setup.stubs or ():
+        for action, stub in (setup.stubs or {}).items():
             if action not in self.custom_actions:
-                hint = did_you_mean(action, self.custom_actions)
-                raise DataError(f"a stub stands for '{action}', which is not a custom action of the domain.{hint}")
+                nearest = did_you_mean(action, self.custom_actions)
+                message = f"a stub stands for '{action}', which is not a custom action of the domain.{nearest}"
+                raise DataError(message, location=stub.location)
 
 
 class EmbeddedConversation:
@@ -279,7 +298,17 @@ class EmbeddedConversation:
         if not is_ignored(text, before, runtime):
             understood = await self._generator.understand(text, before, runtime, answer=commands)
         self.tracker = await take_turn(before, text, understood.commands, runtime, metadata, time)
-        return _turn(text, understood, before, self.tracker, start, metadata or {})
+        events = self.tracker.events[start:]
+        user = next(event for event in events if isinstance(event, UserUttered))
+        return _turn(text, understood, before, user.commands, events, metadata or {})
+
+    async def understand(self, text: str, *, metadata: Mapping[str, Any] | None = None) -> Turn:
+        """See `rasa_ft.engine.base.Conversation.understand`."""
+        before = await arrive(self.tracker, self._runtime, None, metadata or {})
+        understood = Understanding(())
+        if not is_ignored(text, before, self._runtime):
+            understood = await self._generator.understand(text, before, self._runtime)
+        return _turn(text, understood, before, (), (), metadata or {})
 
     async def prompt(self, text: str, template: Path | None = None) -> str:
         return await self._generator.prompt(text, self.tracker, self._runtime, template)
@@ -292,20 +321,18 @@ def _turn(
     text: str,
     understood: Understanding,
     before: Tracker,
-    after: Tracker,
-    start: int,
+    commands: tuple[Command, ...],
+    events: tuple[Event, ...],
     metadata: Mapping[str, Any],
 ) -> Turn:
-    """``before``: the conversation that the message was read in; ``start``: the index of the turn's first event."""
-    events = after.events[start:]
-    user = next(event for event in events if isinstance(event, UserUttered))
+    """``before``: the conversation that the message was read in; ``commands``: what was left of them to be run."""
     completion = understood.completion
     return Turn(
         text=text,
         prompt=understood.prompt,
         answer=understood.answer,
         parsed=understood.parsed,
-        commands=user.commands,
+        commands=commands,
         events=events,
         active_flow=current_user_flow(before),
         requested_slot=before.stack.requested_slot,

@@ -76,6 +76,24 @@ class HttpEndpoint:
             raise EndpointFailed(f"what {self.url} is to be sent cannot be written as JSON: {error}") from error
         return Answer(response.status_code, response.content)
 
+    async def check(self, path: str, timeout: float) -> None:
+        """Get ``path`` of the same server within so many seconds; any answer below 500 will do.
+
+        Raises:
+            EndpointFailed: there is none.
+        """
+        import httpx
+
+        parts = urlsplit(self.url)
+        url = f"{parts.scheme}://{parts.netloc}{path}"
+        try:
+            async with httpx.AsyncClient(timeout=timeout, **self._client_options()) as client:
+                status = (await client.get(url)).status_code
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise EndpointFailed(f"{url} does not answer: {str(error) or type(error).__name__}") from error
+        if status >= 500:
+            raise EndpointFailed(f"{url} answers {status}")
+
     def _client_options(self) -> dict[str, Any]:
         auth = self.options.get("basic_auth")
         token = self.options.get("token")

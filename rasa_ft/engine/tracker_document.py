@@ -10,6 +10,7 @@ from rasa_ft.calm.commands import Command
 from rasa_ft.calm.dialogue.messages import intent_name
 from rasa_ft.calm.dialogue.tracker import Tracker
 from rasa_ft.calm.events import (
+    COMPONENTS,
     ActionExecuted,
     ActionExecutionRejected,
     AllSlotsReset,
@@ -50,8 +51,6 @@ _NAMES: Mapping[type[Event], str] = {
     SlotSet: "slot",
     UserUttered: "user",
 }
-# Who spoke, where rasa-pro has a name for it that tests refer to.
-_SOURCES: Mapping[str, str] = {"search": "EnterpriseSearchPolicy", "rephraser": "ContextualResponseRephraser"}
 # Fields of commands whose name in JSON differs.
 _RENAMED = {"slot": "name"}
 
@@ -104,7 +103,7 @@ def event_document(event: Event) -> dict[str, Any]:
             document["metadata"] |= event.metadata
         case BotUttered():
             document |= {"text": event.text, "data": _bot_data(event)}
-            source = _SOURCES.get(event.source, event.source)
+            source = COMPONENTS.get(event.source, event.source)
             document["metadata"] |= {"utter_action": event.utter_action, "utter_source": source, **event.metadata}
         case SlotSet():
             document |= {"name": event.slot, "value": plain(event.value), "filled_by": event.filled_by}

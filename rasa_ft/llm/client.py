@@ -37,6 +37,14 @@ class Completion:
     from_store: bool = False
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Embeddings of some texts, in their order."""
+
+    values: list[list[float]]
+    prompt_tokens: int | None = None
+
+
 async def aclose(llm: object) -> None:
     """Close the connections of ``llm``, if it has any, in the event loop that it was asked in.
 

@@ -64,6 +64,8 @@ _NOT_PARAMETERS = frozenset(
         *SECRETS,
     }
 )
+# They take no other temperature than their own.
+_REASONING = ("gpt-5", "o1", "o3", "o4")
 # Merged into a configuration only if its provider is the default's provider.
 COMMAND_DEFAULTS: Mapping[str, Any] = {
     "provider": OPENAI,
@@ -82,6 +84,13 @@ REPHRASER_DEFAULTS: Mapping[str, Any] = {
     "timeout": 10,
 }
 SEARCH_DEFAULTS: Mapping[str, Any] = {**REPHRASER_DEFAULTS, "timeout": 60}
+JUDGE_DEFAULTS: Mapping[str, Any] = {
+    "provider": OPENAI,
+    "model": "gpt-4.1-mini-2025-04-14",
+    "temperature": 0.0,
+    "max_completion_tokens": 4096,
+    "timeout": 60,
+}
 EMBEDDING_DEFAULTS: Mapping[str, Any] = {"provider": OPENAI, "model": "text-embedding-3-large", "timeout": 60}
 
 
@@ -360,6 +369,8 @@ def _applicable(defaults: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[st
     """The defaults less those that other models would refuse, such as ``reasoning_effort``."""
     same_family = str(keys.get("model", defaults["model"])).startswith("gpt-5")
     left_out = set() if same_family else {"reasoning_effort"}
+    if str(keys.get("model")).startswith(_REASONING) and "reasoning_effort" not in defaults:
+        left_out.add("temperature")
     if "max_tokens" in keys:
         left_out.add("max_completion_tokens")
     return {key: value for key, value in defaults.items() if key not in left_out}

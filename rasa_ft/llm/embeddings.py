@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from rasa_ft.errors import DataError, LLMError
 from rasa_ft.files import fingerprint
+from rasa_ft.llm.budget import Budget, BudgetedEmbedder
 from rasa_ft.llm.client import aclose
 from rasa_ft.llm.config import (
     AZURE,
@@ -29,9 +30,13 @@ from rasa_ft.llm.config import (
     ModelGroup,
     resolve_group,
 )
+from rasa_ft.llm.groups import account_of
 from rasa_ft.llm.litellm_client import LiteLLMClient
 from rasa_ft.llm.local_embeddings import DEFAULT_MODEL, LocalEmbedder, is_installed, weights_identity
+from rasa_ft.llm.meter import Usage
 from rasa_ft.llm.openai_client import OpenAIClient
+from rasa_ft.llm.pace import Pace
+from rasa_ft.llm.retry import Gate
 from rasa_ft.llm.vectors import VectorStore
 
 # Texts in one call.
@@ -77,7 +82,7 @@ def choose_embedder(
     local = embedding_group({"provider": HUGGINGFACE_LOCAL, "model": DEFAULT_MODEL}, groups)
     return Choice(
         build_embedder(local, project=project, store=store),
-        f"{missing}; the local model {DEFAULT_MODEL} stands in, so hits may differ from production",
+        f"{missing}; the local model {DEFAULT_MODEL} stands in, so results may differ from production",
         hint,
     )
 
@@ -105,7 +110,14 @@ def embedding_group(written: Mapping[str, Any] | None, groups: Mapping[str, Mode
 
 
 def build_embedder(
-    group: ModelGroup, *, project: Path, store: VectorStore | None = None, concurrency: int = 4, batch: int = BATCH
+    group: ModelGroup,
+    *,
+    project: Path,
+    store: VectorStore | None = None,
+    concurrency: int = 4,
+    batch: int = BATCH,
+    budget: Budget | None = None,
+    usage: Usage | None = None,
 ) -> Embedder:
     """Something that embeds with a group's models; nothing is loaded or connected before the first text.
 
@@ -114,8 +126,14 @@ def build_embedder(
         store: vectors are looked up and kept here.
         concurrency: the most calls in flight, for each model.
         batch: the most texts in a call.
+        budget: shared by everything that one run may spend.
+        usage: where calls are counted.
+
+    Raises:
+        UsageError: the budget limits the cost, but the price of a model is not known.
     """
-    models = tuple(_model(config, _retries(config, group), project, concurrency) for config in group.models)
+    budget, usage = budget or Budget(), usage or Usage()
+    models = tuple(_model(config, group, project, concurrency, budget, usage) for config in group.models)
     first = group.models[0]
     identity = first.identity
     if first.provider == HUGGINGFACE_LOCAL:
@@ -173,13 +191,13 @@ class _FailoverEmbedder:
             await aclose(model)
 
 
-def _retries(config: ModelConfig, group: ModelGroup) -> int | None:
-    return config.retries if group.retries is None else group.retries
-
-
-def _model(config: ModelConfig, retries: int | None, project: Path, concurrency: int) -> Embedder:
+def _model(
+    config: ModelConfig, group: ModelGroup, project: Path, concurrency: int, budget: Budget, usage: Usage
+) -> Embedder:
     if config.provider == HUGGINGFACE_LOCAL:
         return LocalEmbedder(config.model, project=project, cache_folder=config.parameters.get("cache_folder"))
-    if config.provider in (OPENAI, AZURE, SELF_HOSTED, RASA):
-        return OpenAIClient(config, concurrency=concurrency, retries=retries)
-    return LiteLLMClient(config, concurrency=concurrency, retries=retries)
+    retries = config.retries if group.retries is None else group.retries
+    gate = Gate(Pace(concurrency), retries, usage=usage)
+    speaks_openai = config.provider in (OPENAI, AZURE, SELF_HOSTED, RASA)
+    client = OpenAIClient(config, gate) if speaks_openai else LiteLLMClient(config, gate)
+    return BudgetedEmbedder(client, account_of(config, budget, usage))

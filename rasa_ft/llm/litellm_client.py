@@ -17,21 +17,19 @@ from rasa_ft.errors import (
     RateLimited,
     RequestRejected,
 )
-from rasa_ft.llm.client import Completion, Request
+from rasa_ft.llm.client import Completion, Request, Vectors
 from rasa_ft.llm.config import ModelConfig
-from rasa_ft.llm.openai_client import AT_FAULT, AT_FAULT_HINT, DEFAULT_TIMEOUT, reason_of
+from rasa_ft.llm.openai_client import AT_FAULT, AT_FAULT_HINT, DEFAULT_TIMEOUT, reason_of, usable_key
 from rasa_ft.llm.retry import Gate, retry_after_seconds
 from rasa_ft.yaml_source import expand_secret
 
 
 class LiteLLMClient:
-    """One model of a provider that has no OpenAI-compatible API of its own."""
+    """One model of a provider that has no OpenAI-compatible API of its own; ``gate`` as for `OpenAIClient`."""
 
-    def __init__(
-        self, config: ModelConfig, *, concurrency: int, retries: int | None = None, first_wait: float = 0.5
-    ) -> None:
+    def __init__(self, config: ModelConfig, gate: Gate) -> None:
         self._config = config
-        self._gate = Gate(concurrency, retries, first_wait=first_wait)
+        self._gate = gate
 
     async def complete(self, request: Request) -> Completion:
         return await self._gate.call(lambda: self._once(request))
@@ -42,6 +40,10 @@ class LiteLLMClient:
         Raises:
             LLMError: as `rasa_ft.llm.client.LLM.complete`.
         """
+        return (await self.vectors(texts)).values
+
+    async def vectors(self, texts: Sequence[str]) -> Vectors:
+        """As `embed`, with what was used."""
         return await self._gate.call(lambda: self._vectors(texts))
 
     async def aclose(self) -> None:
@@ -50,8 +52,8 @@ class LiteLLMClient:
         if close is not None:
             await close()
 
-    async def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
-        litellm = _litellm()
+    async def _vectors(self, texts: Sequence[str]) -> Vectors:
+        litellm = load_litellm()
         config = self._config
         extras = self._extras()
         try:
@@ -62,13 +64,16 @@ class LiteLLMClient:
                 num_retries=0,
                 **{**config.parameters, **extras},
             )
-            return [list(map(float, item["embedding"])) for item in answer.data]
+            values = [list(map(float, item["embedding"])) for item in answer.data]
+            return Vectors(values, getattr(getattr(answer, "usage", None), "prompt_tokens", None))
         except Exception as error:
             raise _mapped(error, config) from None
 
     def _extras(self) -> dict[str, Any]:
         config = self._config
-        extras: dict[str, Any] = {name: expand_secret(value) for name, value in config.secrets.items()}
+        extras: dict[str, Any] = {
+            name: usable_key(expand_secret(value), config) for name, value in config.secrets.items()
+        }
         regions = {name: value for name, value in config.parameters.items() if name.startswith("aws_")}
         extras |= {name: expand_secret(str(value)) for name, value in regions.items()}
         if config.api_base:
@@ -78,7 +83,7 @@ class LiteLLMClient:
         return extras
 
     async def _once(self, request: Request) -> Completion:
-        litellm = _litellm()
+        litellm = load_litellm()
         config = self._config
         extras = self._extras()
         start = time.perf_counter()
@@ -102,7 +107,12 @@ class LiteLLMClient:
         )
 
 
-def _litellm() -> Any:
+def load_litellm() -> Any:
+    """The library, which takes seconds; it then asks no server for prices and keeps quiet.
+
+    Raises:
+        MissingRequirement: it is not installed.
+    """
     # Set before the import, which otherwise waits for a download.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     try:

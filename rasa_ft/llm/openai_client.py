@@ -6,8 +6,9 @@ import asyncio
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 from rasa_ft.errors import (
     LLMError,
@@ -17,12 +18,10 @@ from rasa_ft.errors import (
     RateLimited,
     RequestRejected,
 )
-from rasa_ft.llm.client import Completion, Request
+from rasa_ft.llm.client import Completion, Request, Vectors
 from rasa_ft.llm.config import AZURE, OPENAI, ModelConfig
 from rasa_ft.llm.retry import Gate, retry_after_seconds
 from rasa_ft.yaml_source import expand_secret
-
-T = TypeVar("T")
 
 # Of configurations that do not set one.
 DEFAULT_TIMEOUT = 300.0
@@ -33,23 +32,15 @@ _KEY_VARIABLES = {OPENAI: "OPENAI_API_KEY", AZURE: "AZURE_API_KEY"}
 
 
 class OpenAIClient:
-    """One model behind the OpenAI API.
+    """One model behind the OpenAI API; ``gate`` decides when it is asked and what is repeated."""
 
-    ``first_wait``: seconds before the first repetition of a failed call; each further wait is twice as long.
-    """
-
-    def __init__(
-        self, config: ModelConfig, *, concurrency: int, retries: int | None = None, first_wait: float = 0.5
-    ) -> None:
+    def __init__(self, config: ModelConfig, gate: Gate) -> None:
         self._config = config
-        self._gate = Gate(concurrency, retries, first_wait=first_wait)
+        self._gate = gate
         self._bound: tuple[asyncio.AbstractEventLoop, Any] | None = None
-        # A server that was never reached is not waited for again and again.
-        self._answered = False
-        self._given_up = False
 
     async def complete(self, request: Request) -> Completion:
-        return await self._patiently(lambda: self._once(request))
+        return await self._gate.call(lambda: self._once(request))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text, asked for in one call.
@@ -57,22 +48,17 @@ class OpenAIClient:
         Raises:
             LLMError: as `rasa_ft.llm.client.LLM.complete`.
         """
-        return await self._patiently(lambda: self._vectors(texts))
+        return (await self.vectors(texts)).values
+
+    async def vectors(self, texts: Sequence[str]) -> Vectors:
+        """As `embed`, with what was used."""
+        return await self._gate.call(lambda: self._vectors(texts))
 
     async def aclose(self) -> None:
         """Close the connections; the next question opens new ones."""
         if self._bound is not None:
             client, self._bound = self._bound[1], None
             await client.close()
-
-    async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
-        try:
-            answer = await self._gate.call(once, patient=self._answered or not self._given_up)
-        except LLMUnavailable:
-            self._given_up = True
-            raise
-        self._answered = True
-        return answer
 
     async def _once(self, request: Request) -> Completion:
         client = self._client()
@@ -87,7 +73,7 @@ class OpenAIClient:
             raise LLMUnavailable(f"{self._place} answered something that is not JSON.") from None
         return self._completion(answer, time.perf_counter() - start)
 
-    async def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
+    async def _vectors(self, texts: Sequence[str]) -> Vectors:
         client = self._client()
         import openai
 
@@ -106,7 +92,7 @@ class OpenAIClient:
                 f"{self._place} gave {len(data)} vectors for {len(texts)} texts.",
                 hint="Is it a server of embeddings? api_base usually ends in /v1.",
             )
-        return [item.embedding for item in data]
+        return Vectors([item.embedding for item in data], getattr(answer.usage, "prompt_tokens", None))
 
     async def _send(self, client: Any, request: Request) -> Any:
         parameters = {**self._config.parameters, **request.parameters}
@@ -169,15 +155,15 @@ class OpenAIClient:
     def _api_key(self) -> str:
         config = self._config
         if "api_key" in config.secrets:
-            return expand_secret(config.secrets["api_key"])
+            return usable_key(expand_secret(config.secrets["api_key"]), config)
         variable = _KEY_VARIABLES.get(config.provider)
         if variable is None:
-            return os.environ.get("HOSTED_VLLM_API_KEY", "not-needed")
+            return usable_key(os.environ.get("HOSTED_VLLM_API_KEY", "not-needed"), config)
         if variable not in os.environ:
             raise MissingRequirement(
                 f"model {config.model} of provider {config.provider} needs a key.", hint=f"Set {variable} in .env."
             )
-        return os.environ[variable]
+        return usable_key(os.environ[variable], config)
 
     def _mapped(self, error: Any) -> LLMError:
         """Our error for the library's. Bodies of answers are not quoted: a server may echo the key in them."""
@@ -217,6 +203,19 @@ class OpenAIClient:
         return f"model '{config.model}' at {config.api_base or config.provider}"
 
 
+def usable_key(key: str, config: ModelConfig) -> str:
+    """``key`` without the spaces and line breaks that copying adds.
+
+    Raises:
+        MissingRequirement: it is empty, or has characters that no key has; libraries would quote it in their errors.
+    """
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable():
+        what = "holds characters that no key has" if key else "is empty"
+        raise MissingRequirement(f"the key of model {config.model} {what}.", hint="Copy it again, without quotes.")
+    return key
+
+
 def reason_of(error: Exception) -> str:
     """Why a server says that the request is at fault, if it says something known; its own words are never passed on."""
     said = str(error).lower()
@@ -229,7 +228,12 @@ def reason_of(error: Exception) -> str:
 
 def _known_arguments(create: Any, parameters: dict[str, Any]) -> dict[str, Any]:
     """Arguments of the library's function; parameters that it does not know go into the body of the request."""
-    known = inspect.signature(create).parameters
+    known = _arguments_of(create.__func__)
     body = {**parameters.pop("extra_body", {}), **{key: value for key, value in parameters.items() if key not in known}}
     arguments = {key: value for key, value in parameters.items() if key in known}
     return {**arguments, "extra_body": body} if body else arguments
+
+
+@cache
+def _arguments_of(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)

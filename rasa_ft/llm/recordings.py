@@ -65,8 +65,10 @@ class RecordedLLM:
     def _rephrasings(self, hints: Mapping[str, Any]) -> str:
         originals = [entry for entry in self._candidates(hints) if entry.rephrasings is not None]
         entry = self._look_up(hints, originals, lambda entry: entry.rephrasings)
-        number = hints.get("number")
-        return json.dumps(list(entry.rephrasings or ())[:number], ensure_ascii=False)
+        # A further round has nothing to add; of a round in several parts, ``asked`` were in the earlier ones.
+        start, number = hints.get("asked", 0), hints.get("number")
+        left = [] if hints.get("round") else list(entry.rephrasings or ())[start:]
+        return json.dumps(left[:number], ensure_ascii=False)
 
     def _candidates(self, hints: Mapping[str, Any]) -> list[Entry]:
         return self._entries.get(_key(str(hints.get("user_message", ""))), [])

@@ -11,6 +11,7 @@ from rasa_ft.errors import BudgetExceeded, LLMError, LLMUnavailable, NotRecorded
 from rasa_ft.llm.client import LLM, Completion, Request, aclose
 from rasa_ft.llm.config import Router
 from rasa_ft.llm.cooldown import Cooldown
+from rasa_ft.llm.pace import Pace
 from rasa_ft.llm.retry import Gate
 
 # How much the newest answer weighs in the average time of a model.
@@ -66,7 +67,7 @@ class RoutedLLM:
 
     def __post_init__(self) -> None:
         # The clients bound how many calls are in flight; here nothing has to wait.
-        self._gate = Gate(concurrency=2**31, retries=self.router.retries, first_wait=self.first_wait)
+        self._gate = Gate(Pace(2**31, first_wait=self.first_wait), self.router.retries)
 
     async def complete(self, request: Request) -> Completion:
         return await self._gate.call(lambda: self._round(request))

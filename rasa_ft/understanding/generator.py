@@ -76,7 +76,11 @@ class CommandGenerator:
     async def understand(
         self, text: str, tracker: Tracker, runtime: Runtime, answer: Sequence[Command] | None = None
     ) -> Understanding:
-        """Read ``text`` as said now. With ``answer`` no model is asked: these commands stand in for what it says."""
+        """Read ``text`` as said now. With ``answer`` no model is asked: these commands stand in for what it says.
+
+        Raises:
+            BudgetExceeded: the model may not be asked any more; other failures are `Understanding.error`.
+        """
         reading = read_message(text, tracker, runtime, self.config.max_characters)
         if reading.commands is not None:
             return Understanding(startable_only(reading.commands, tracker, runtime))

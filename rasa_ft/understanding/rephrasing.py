@@ -46,7 +46,7 @@ class ResponseRephraser:
     cooldown: Cooldown = field(default_factory=Cooldown)
 
     async def reword(self, message: BotUttered, tracker: Tracker, runtime: Runtime) -> BotUttered:
-        """See `rasa_ft.calm.dialogue.runtime.Rephraser`; of the message only its text changes."""
+        """See `rasa_ft.calm.dialogue.runtime.Rephraser`; the text changes, and the metadata keep the written one."""
         draft = message.draft or Draft()
         if not message.text or not (draft.rephrase or self.settings.rephrase_all) or self.cooldown.rest:
             return message
@@ -62,7 +62,8 @@ class ResponseRephraser:
         else:
             self.cooldown.succeeded()
             if text:
-                return replace(message, text=text, source="rephraser")
+                written = {"domain_ground_truth": [message.text]}
+                return replace(message, text=text, source="rephraser", metadata={**message.metadata, **written})
             log.warning("response %s is said as written: the rephraser's answer is empty", message.utter_action)
         return message
 

@@ -52,7 +52,7 @@ class DocumentAnswers:
             return None
         metadata = {
             "search_query": query,
-            "search_results": [document.text for document in documents],
+            "search_results": [_content(document) for document in documents],
             "search_sources": sources(documents),
         }
         return BotUttered(text, source="search", metadata=metadata)
@@ -88,6 +88,12 @@ class DocumentAnswers:
         if settings.include_date_time:
             variables["current_datetime"] = shown_time(tracker, self.clock(ZoneInfo(settings.timezone)))
         return variables
+
+
+def _content(document: Document) -> str:
+    """What a document says; of a question and its answer, both."""
+    answer = document.metadata.get("answer")
+    return document.text if answer is None else f"{document.text}\n{answer}"
 
 
 def search_query(tracker: Tracker, messages: int) -> str:

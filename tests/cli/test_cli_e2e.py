@@ -72,18 +72,18 @@ def test_broken_tests_are_told_before_anything_is_loaded(elsewhere: Path, capsys
 
 
 def test_tests_that_need_what_is_not_run_are_skipped(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    judged = "{test_case: a, steps: [{user: hi, assertions: [{generative_response_is_relevant: {threshold: 0.9}}]}]}"
-    (elsewhere / "t.yml").write_text(f"test_cases: [{judged}]")
+    other = "{test_case: a, steps: [{user: hi, assertions: [{tool_executed: x}]}]}"
+    (elsewhere / "t.yml").write_text(f"test_cases: [{other}]")
     words = ["test", "e2e", "t.yml", "--project", str(BOT), "-o", "r.yml"]
     assert run(words) == 0
     out = capsys.readouterr().out
-    assert "SKIPPED t.yml::a\n  t.yml:1: assertion 'generative_response_is_relevant' needs a language model" in out
+    assert "SKIPPED t.yml::a\n  t.yml:1: assertion 'tool_executed' is not for CALM assistants" in out
     assert "0 failed, 0 passed, 1 skipped" in out
     assert "name" not in (elsewhere / "r_passed.yml").read_text() + (elsewhere / "r_failed.yml").read_text()
     assert run([*words, "--json", "--coverage-report"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["skipped"], document["failed"], document["passed"]) == (1, 0, 0)
-    assert document["results"][0]["status"] == "skipped" and "as judge" in document["results"][0]["skipped"]
+    assert document["results"][0]["status"] == "skipped" and "not for CALM" in document["results"][0]["skipped"]
     assert not list(elsewhere.glob("e2e_coverage_results/*.yml"))
 
 
@@ -151,3 +151,38 @@ def test_fail_fast_is_honest(elsewhere: Path, capsys: pytest.CaptureFixture[str]
     assert run(["test", "e2e", "t.yml", "--project", str(BOT), "--fail-fast", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["not_run"] == len(document["not_run_cases"]) == 3
+
+
+def test_missing_tests_are_suggested(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["test", "e2e", str(TESTS), "--suggest-tests", "todo"]
+    assert run(words) == 0
+    assert "22 suggested tests for 12 flows in todo" in capsys.readouterr().out
+    files = {file.name: file.read_bytes() for file in (elsewhere / "todo").iterdir()}
+    assert {"book_ticket.yml", "commands.yml"} < files.keys()
+    assert not (elsewhere / "e2e_coverage_results").exists()
+    # Until somebody writes their messages they do no harm, and nothing is learnt from them.
+    assert run(["test", "e2e", "todo", "--project", str(BOT)]) == 0
+    assert "22 skipped" in capsys.readouterr().out
+    assert run([*words, "--json"]) == 0
+    suggested = json.loads(capsys.readouterr().out)["suggested_tests"]
+    assert len(suggested) == 22 and {found["file"] for found in suggested} == {f"todo/{name}" for name in files}
+    assert suggested[0]["commands"][:2] == [["start flow"], ["set slot"]] and suggested[0]["visits"][0]["flow"]
+    assert {file.name: file.read_bytes() for file in (elsewhere / "todo").iterdir()} == files
+
+
+def test_suggestions_replace_nothing_that_somebody_wrote(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (elsewhere / "todo").mkdir()
+    mine = elsewhere / "todo/book_ticket.yml"
+    mine.write_text("# mine\n", encoding="utf-8")
+    assert run(["test", "e2e", str(TESTS), "--suggest-tests", "todo"]) == 2
+    out, err = capsys.readouterr()
+    assert "todo holds files that suggested tests would replace: book_ticket.yml" in err and not out
+    assert [file.name for file in (elsewhere / "todo").iterdir()] == ["book_ticket.yml"]
+    assert mine.read_text(encoding="utf-8") == "# mine\n"
+    assert run(["test", "e2e", str(TESTS), "--suggest-tests", str(mine)]) == 2
+
+
+def test_a_complete_suite_needs_no_suggestions(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["test", "e2e", str(BOT / "e2e_tests"), "--suggest-tests", "todo"]) == 0
+    assert "No tests to suggest: every step and every kind of command has one." in capsys.readouterr().out
+    assert not (elsewhere / "todo").exists()

@@ -13,6 +13,7 @@ from rasa_ft.calm.dsl import Codec, codec_for
 from rasa_ft.calm.events import ActionExecuted, BotUttered, Event, SessionStarted, SlotSet, UserUttered
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.calm.project.nlu_side import NO_NLU_SIDE, NluSide
+from rasa_ft.calm.slots import Slot
 from rasa_ft.engine.base import Setup, Turn
 
 Script = Mapping[str, "tuple[Event, ...] | Exception | str | Callable[[], tuple[Event, ...]]"]
@@ -28,6 +29,7 @@ class ScriptedEngine:
     delays: Mapping[str, float] = field(default_factory=dict)
     custom_actions: frozenset[str] = frozenset()
     free_text_slots: frozenset[str] = frozenset()
+    slots: Mapping[str, Slot] = field(default_factory=dict)
     nlu_side: NluSide = NO_NLU_SIDE
     name: str = "scripted"
     project: Path = Path()

@@ -98,21 +98,3 @@ def test_no_clarification() -> None:
 )
 def test_values_are_compared_without_coercion(actual: Any, expected: Any, equal: bool) -> None:
     assert a.same(actual, expected) is equal
-
-
-def test_order_counts_only_when_asked_for() -> None:
-    later, earlier = HOLDS[2], HOLDS[8]
-    assert a.check_assertions([later, earlier], EVENTS) is None
-    failed = a.check_assertions([later, earlier], EVENTS, ordered=True)
-    assert failed is not None and failed[0] is earlier
-    assert a.check_assertions([earlier, later], EVENTS, ordered=True) is None
-    forbidden = HOLDS[-1]
-    assert a.check_assertions([forbidden, earlier], EVENTS, ordered=True) is None, "it consumes nothing"
-
-
-def test_only_some_assertions_see_the_session_start() -> None:
-    start = (ev.FlowStarted(flow_id="greeting"), ev.SlotSet("lang", "en"))
-    was_set = make(a.SlotWasSetAssertion, slots=(slot("lang", "en"),))
-    started = make(a.FlowStartedAssertion, flow_ids=("greeting",))
-    assert a.check_assertions([was_set], EVENTS, session_start=start) is None
-    assert a.check_assertions([started], EVENTS, session_start=start) is not None

@@ -1,8 +1,7 @@
-"""Writing a suite and reading it again gives the same conversations."""
+"""Writing a suite and reading it again gives the same conversations, under the same names."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from rasa_ft.e2e.model import (
 from rasa_ft.e2e.writing import step_as_yaml
 from rasa_ft.engine.base import Stub
 from rasa_ft.errors import Location
+from rasa_ft.yaml_source import load_yaml
 
 HERE = Location(Path("somewhere.yml"), 1)
 text = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(lambda t: t.strip())
@@ -66,7 +66,7 @@ def assertions(draw: Any) -> Any:
 
 @st.composite
 def cases(draw: Any) -> TestCase:
-    source = draw(st.sampled_from(["a.yml", "sub/a.yml", "b.yml"]))
+    source = draw(st.sampled_from(["a.yml", "sub/a.yml", "b c.yaml", "out.yml"]))
     case_metadata = draw(metadata)
 
     def user(own: Metadata | None, said: str, asserted: list[Any], ordered: bool) -> UserStep:
@@ -81,7 +81,7 @@ def cases(draw: Any) -> TestCase:
         slot_steps(SlotWasNotSetStep),
     )
     return TestCase(
-        name=draw(st.sampled_from(["one", "two words", "two_words", "a", "out"])),
+        name=draw(st.sampled_from(["one", "two words", "two_words", "a", "out", "one 2", "a::b", "x\ny", '"#', "é…"])),
         file=Path("tests") / source,
         location=HERE,
         steps=(draw(users), *draw(st.lists(st.one_of(users, others), max_size=3))),
@@ -94,14 +94,14 @@ def cases(draw: Any) -> TestCase:
 
 def consistent(found: list[TestCase]) -> list[TestCase]:
     """As files can say it: distinct case names; one meaning per fixture and metadata name in a file is not needed."""
-    seen: Counter[str] = Counter()
-    kept = []
-    for case in found:
-        key = f"{case.source}::{case.name.replace(' ', '_')}"
-        seen[key] += 1
-        if seen[key] == 1:
-            kept.append(case)
-    return kept
+    return list({case.key: case for case in found}.values())
+
+
+def names(case: TestCase) -> Any:
+    """What a case and what it refers to are called."""
+    fixtures = [fixture.name for fixture in case.fixture_sets]
+    used = [case.case_metadata, *(step.own_metadata for step in case.user_steps)]
+    return case.key, fixtures, [found and found.name for found in used]
 
 
 def behaviour(case: TestCase) -> Any:
@@ -119,6 +119,7 @@ def test_one_file_plays_the_same(tmp_path: Path, found: list[TestCase]) -> None:
     (file,) = write_suite(found, tmp_path / "out.yml")
     again = load_suite(file).cases
     assert [behaviour(case) for case in again] == [behaviour(case) for case in found]
+    assert [names(case) for case in again] == [names(case) for case in found]
     assert len({case.id for case in again}) == len(found)
 
 
@@ -126,11 +127,12 @@ def test_one_file_plays_the_same(tmp_path: Path, found: list[TestCase]) -> None:
 @given(found=st.lists(cases(), min_size=1, max_size=5).map(consistent), number=st.integers(0, 10**9))
 def test_folder_plays_the_same(tmp_path: Path, found: list[TestCase], number: int) -> None:
     folder = tmp_path / f"out{number}"
-    for old in folder.rglob("*.yml"):
+    for old in folder.rglob("*.y*ml"):
         old.unlink()
     write_suite(Suite(tuple(found)), folder)
     again = {case.key: case for case in load_suite(folder).cases}
     assert {key: behaviour(case) for key, case in again.items()} == {case.key: behaviour(case) for case in found}
+    assert {key: names(case) for key, case in again.items()} == {case.key: names(case) for case in found}
 
 
 def test_clashing_fixtures_keep_their_meaning_in_one_file(tmp_path: Path) -> None:
@@ -142,7 +144,8 @@ def test_clashing_fixtures_keep_their_meaning_in_one_file(tmp_path: Path) -> Non
     suite = load_suite(tmp_path)
     (file,) = write_suite(suite, tmp_path / "one" / "all.yml")
     first, second = load_suite(file).cases
-    assert (first.name, second.name) == ("same name", "same name 2")
+    assert [entry["test_case"] for entry in load_yaml(file)["test_cases"]] == ["same name", "same name 2"]
+    assert [case.fixture_sets[0].name for case in (first, second)] == ["f", "f"]
     assert (first.fixtures, second.fixtures) == ((("x", "a"),), (("x", "b"),))
     assert [case.stubs and case.stubs["act"].responses[0]["text"] for case in (first, second)] == ["a", "b"]
 
@@ -153,4 +156,5 @@ def test_example_suite_survives_a_round_trip(tmp_path: Path, path: str) -> None:
     write_suite(suite, tmp_path / path)
     again = load_suite(tmp_path / path)
     assert [behaviour(case) for case in again.cases] == [behaviour(case) for case in suite.cases]
+    assert [names(case) for case in again.cases] == [names(case) for case in suite.cases]
     assert not again.warnings

@@ -13,10 +13,13 @@ import pytest
 from fake_openai import FakeOpenAI, Reply
 
 from rasa_ft.errors import LLMError, LLMRefused, LLMUnavailable, MissingRequirement, RateLimited, RequestRejected
-from rasa_ft.llm.client import Completion, Request
+from rasa_ft.llm.client import LLM, Completion, Request, aclose
 from rasa_ft.llm.config import ModelGroup, model_config
 from rasa_ft.llm.groups import build_llm
 from rasa_ft.llm.litellm_client import LiteLLMClient
+from rasa_ft.llm.meter import Usage
+from rasa_ft.llm.pace import Pace
+from rasa_ft.llm.retry import Gate
 
 pytestmark = pytest.mark.xdist_group("litellm")
 
@@ -39,15 +42,15 @@ def anthropic_answer(text: str) -> Reply:
 def anthropic(server: FakeOpenAI, retries: int = 0, **keys: Any) -> LiteLLMClient:
     base = server.url.removesuffix("/v1")
     config = model_config({"provider": "anthropic", "model": "claude-x", "api_base": base, "max_tokens": 9, **keys})
-    return LiteLLMClient(config, concurrency=2, retries=retries, first_wait=0.001)
+    return LiteLLMClient(config, Gate(Pace(2, first_wait=0.001), retries))
 
 
-def ask(llm: LiteLLMClient, prompt: str = "hello") -> Completion:
+def ask(llm: LLM, prompt: str = "hello") -> Completion:
     async def run() -> Completion:
         try:
             return await llm.complete(Request.of_prompt(prompt, user_message="a hint"))
         finally:
-            await llm.aclose()
+            await aclose(llm)
 
     return asyncio.run(run())
 
@@ -73,16 +76,16 @@ def test_anthropic(server: FakeOpenAI, capsys: pytest.CaptureFixture[str]):
 def test_an_openai_compatible_provider(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OTHER_KEY", "k-1")
     keys = {"provider": "hosted_vllm", "model": "tiny", "api_base": server.url, "api_key": "${OTHER_KEY}"}
-    assert ask(LiteLLMClient(model_config(keys), concurrency=1)).text == "echo: hello"
+    assert ask(LiteLLMClient(model_config(keys), Gate(Pace(1)))).text == "echo: hello"
     assert server.keys == ["Bearer k-1"]
 
 
 def test_a_group_with_another_provider_asks_litellm(server: FakeOpenAI, tmp_path: Path):
     server.replies = [anthropic_answer("hi")]
     config = model_config({"provider": "anthropic", "model": "m", "api_base": server.url.removesuffix("/v1")})
-    llm = build_llm(ModelGroup("g", (config,)), project=tmp_path)
-    assert isinstance(llm, LiteLLMClient)
-    assert ask(llm).text == "hi"
+    usage = Usage()
+    assert ask(build_llm(ModelGroup("g", (config,)), project=tmp_path, usage=usage)).text == "hi"
+    assert (usage.calls, usage.prompt_tokens, usage.completion_tokens) == (1, 11, 4)
 
 
 def failure(status: int, kind: str, message: str, **headers: str) -> Reply:
@@ -148,10 +151,10 @@ def test_a_server_that_is_not_there(server: FakeOpenAI):
 
 def test_a_provider_that_nobody_knows():
     with pytest.raises(LLMRefused, match="litellm knows no provider 'acme'"):
-        ask(LiteLLMClient(model_config({"provider": "acme", "model": "m"}), concurrency=1, retries=0))
+        ask(LiteLLMClient(model_config({"provider": "acme", "model": "m"}), Gate(Pace(1), 0)))
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "litellm", None)
     with pytest.raises(MissingRequirement, match="providers"):
-        ask(LiteLLMClient(model_config({"provider": "anthropic", "model": "m"}), concurrency=1))
+        ask(LiteLLMClient(model_config({"provider": "anthropic", "model": "m"}), Gate(Pace(1))))

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fake_openai import FakeOpenAI
 
-from rasa_ft.errors import BudgetExceeded, DataError, LLMUnavailable
-from rasa_ft.llm.budget import Budget, BudgetedLLM
+from rasa_ft.errors import DataError, LLMUnavailable
+from rasa_ft.llm.budget import Budget
 from rasa_ft.llm.client import Completion, Request
 from rasa_ft.llm.config import ModelGroup, model_config
 from rasa_ft.llm.groups import build_llm
@@ -70,6 +73,24 @@ def test_equal_questions_in_flight_are_asked_once(tmp_path: Path) -> None:
     assert inner.calls == 1
 
 
+def test_equal_questions_in_flight_are_asked_once_more_if_the_first_fails(tmp_path: Path) -> None:
+    class FailsFirst(Counting):
+        async def complete(self, request: Request) -> Completion:
+            self.fail = self.calls == 0
+            return await super().complete(request)
+
+    inner = FailsFirst()
+    llm = StoredLLM(inner, Store(tmp_path / "a.sqlite"), {})
+
+    async def many() -> list[Completion | BaseException]:
+        asked = (llm.complete(Request.of_prompt("q")) for _ in range(5))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(many())
+    assert sum(isinstance(one, LLMUnavailable) for one in found) == 1
+    assert inner.calls == 2
+
+
 def test_failures_are_not_kept(tmp_path: Path) -> None:
     inner, store = Counting(fail=True), Store(tmp_path / "a.sqlite")
     llm = StoredLLM(inner, store, {})
@@ -94,11 +115,76 @@ def test_answers_survive_kill_9(tmp_path: Path) -> None:
     assert len(Store(path)) == 20
 
 
-def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_file_is_told_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     path.write_text("this is not a database, " * 50)
-    with pytest.raises(DataError, match=r"cannot use .*a\.sqlite"):
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"a\.sqlite, the file of kept answers, is damaged") as caught:
         Store(path)
+    assert "every answer is asked for again" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_damage_that_shows_later_is_told_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    store = Store(path)
+    for number in range(200):
+        store.put(str(number), {}, Completion("t" * 500, "m", 0.0))
+    store.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"x" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        Store(path).get("7")
+
+
+def test_a_file_without_the_columns_of_use_gets_them(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, request TEXT, text TEXT, model TEXT, latency REAL)")
+        old.execute("INSERT INTO answers VALUES ('k', '{}', 'kept', 'm', 0.5)")
+    store = Store(path)
+    assert store.get("k") == Completion("kept", "m", 0.5, from_store=True)
+    store.put("n", {}, Completion("new", "m", 0.1, 7, 3))
+    assert Store(path).get("n") == Completion("new", "m", 0.1, 7, 3, from_store=True)
+
+
+def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    Store(path).close()
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    with pytest.raises(DataError, match="newer version"):
+        Store(path)
+
+
+def test_several_processes_begin_and_use_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from rasa_ft.llm.store import Store; from rasa_ft.llm.client import Completion\n"
+        "store = Store(Path(sys.argv[1]))\n"
+        "for n in range(100): store.put(f'{sys.argv[2]}-{n}', {}, Completion('t', 'm', 0.0))\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", script, str(path), str(number)]) for number in range(4)]
+    assert [process.wait() for process in running] == [0] * 4
+    assert len(Store(path)) == 400
+
+
+def test_what_may_be_secret_is_not_kept(tmp_path: Path) -> None:
+    secret = "sk-canary"
+    path = tmp_path / "a.sqlite"
+    identity = {
+        "api_base": f"https://me:{secret}@host/v1?key={secret}",
+        "parameters": {"extra_headers": {"Authorization": secret}, "extra_body": {"api_key": secret}, "max_tokens": 5},
+    }
+    asyncio.run(StoredLLM(Counting(), Store(path), identity).complete(Request.of_prompt("hi")))
+    assert not [file for file in tmp_path.iterdir() if secret.encode() in file.read_bytes()]
+    with closing(sqlite3.connect(path)) as connection:
+        kept = json.loads(connection.execute("SELECT request FROM answers").fetchone()[0])
+    assert kept["model"]["api_base"] == "https://host/v1"
+    assert kept["model"]["parameters"]["max_tokens"] == 5
+    assert kept["messages"][0]["content"] == "hi"
 
 
 def test_closed_store_reports_instead_of_crashing(tmp_path: Path) -> None:
@@ -106,22 +192,6 @@ def test_closed_store_reports_instead_of_crashing(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(DataError, match="cannot keep"):
         store.put("k", {}, Completion("t", "m", 0.0))
-
-
-def test_budget_of_calls_and_of_cost() -> None:
-    inner = Counting()
-    by_calls = BudgetedLLM(inner, Budget(max_calls=2), input_price=0, output_price=0)
-    by_cost = BudgetedLLM(inner, Budget(max_cost=0.15), input_price=0.01, output_price=0)
-
-    async def spend(llm: BudgetedLLM, calls: int) -> None:
-        for number in range(calls):
-            await llm.complete(Request.of_prompt(str(number)))
-
-    asyncio.run(spend(by_calls, 2))
-    with pytest.raises(BudgetExceeded, match="2 calls"):
-        asyncio.run(spend(by_calls, 1))
-    with pytest.raises(BudgetExceeded, match=r"budget of 0\.15 is used up after 2 calls"):
-        asyncio.run(spend(by_cost, 3))
 
 
 def test_a_group_with_store_and_budget_over_http(server: FakeOpenAI, tmp_path: Path) -> None:

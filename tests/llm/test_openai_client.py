@@ -20,11 +20,17 @@ from rasa_ft.errors import (
 from rasa_ft.llm.client import Completion, Request
 from rasa_ft.llm.config import model_config
 from rasa_ft.llm.openai_client import DEFAULT_TIMEOUT, OpenAIClient
+from rasa_ft.llm.pace import Pace
+from rasa_ft.llm.retry import Gate
+
+
+def gate(concurrency: int = 1, retries: int | None = None) -> Gate:
+    return Gate(Pace(concurrency, first_wait=0.01), retries)
 
 
 def client(server_url: str, *, concurrency: int = 4, retries: int | None = None, **keys: object) -> OpenAIClient:
     config = model_config({"provider": "self-hosted", "model": "tiny", "api_base": server_url, **keys})
-    return OpenAIClient(config, concurrency=concurrency, retries=retries, first_wait=0.01)
+    return OpenAIClient(config, gate(concurrency, retries))
 
 
 def ask(llm: OpenAIClient, prompt: str = "hello") -> Completion:
@@ -151,7 +157,7 @@ def test_concurrency_is_bounded(server: FakeOpenAI) -> None:
 
 def test_openai_without_key_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    llm = OpenAIClient(model_config({"provider": "openai", "model": "gpt-4o"}), concurrency=1)
+    llm = OpenAIClient(model_config({"provider": "openai", "model": "gpt-4o"}), gate())
     with pytest.raises(MissingRequirement, match="OPENAI_API_KEY"):
         ask(llm)
 
@@ -159,7 +165,7 @@ def test_openai_without_key_says_what_to_set(monkeypatch: pytest.MonkeyPatch) ->
 def test_azure_uses_its_deployment(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_API_KEY", "k")
     keys = {"provider": "azure", "deployment": "d1", "api_version": "2024-10-21"}
-    llm = OpenAIClient(model_config({**keys, "api_base": server.url.removesuffix("/v1")}), concurrency=1)
+    llm = OpenAIClient(model_config({**keys, "api_base": server.url.removesuffix("/v1")}), gate())
     assert ask(llm).text == "echo: hello"
     assert server.paths == ["/openai/deployments/d1/chat/completions?api-version=2024-10-21"]
 
@@ -212,10 +218,10 @@ def test_azure_by_its_environment(server: FakeOpenAI, monkeypatch: pytest.Monkey
     monkeypatch.setenv("AZURE_API_KEY", "k")
     monkeypatch.delenv("AZURE_API_BASE", raising=False)
     with pytest.raises(MissingRequirement, match="AZURE_API_BASE"):
-        ask(OpenAIClient(model_config(keys), concurrency=1))
+        ask(OpenAIClient(model_config(keys), gate()))
     monkeypatch.setenv("AZURE_API_BASE", server.url.removesuffix("/v1"))
     monkeypatch.setenv("AZURE_API_VERSION", "2024-10-21")
-    assert ask(OpenAIClient(model_config(keys), concurrency=1)).text == "echo: hello"
+    assert ask(OpenAIClient(model_config(keys), gate())).text == "echo: hello"
     assert server.paths == ["/openai/deployments/d2/completions?api-version=2024-10-21"]
 
 
@@ -223,19 +229,19 @@ def test_azure_key_from_the_configuration(server: FakeOpenAI, monkeypatch: pytes
     monkeypatch.delenv("AZURE_API_KEY", raising=False)
     keys = {"provider": "azure", "deployment": "d", "api_version": "1", "api_base": server.url.removesuffix("/v1")}
     with pytest.raises(MissingRequirement, match="AZURE_API_KEY"):
-        ask(OpenAIClient(model_config(keys), concurrency=1))
+        ask(OpenAIClient(model_config(keys), gate()))
     monkeypatch.setenv("OWN_KEY", "k-azure")
-    assert ask(OpenAIClient(model_config({**keys, "api_key": "$OWN_KEY"}), concurrency=1)).text == "echo: hello"
+    assert ask(OpenAIClient(model_config({**keys, "api_key": "$OWN_KEY"}), gate())).text == "echo: hello"
     monkeypatch.delenv("OWN_KEY")
     with pytest.raises(DataError, match="OWN_KEY is not set"):
-        ask(OpenAIClient(model_config({**keys, "api_key": "$OWN_KEY"}), concurrency=1))
+        ask(OpenAIClient(model_config({**keys, "api_key": "$OWN_KEY"}), gate()))
 
 
 def test_openai_where_its_environment_says(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k-openai")
     monkeypatch.setenv("OPENAI_API_BASE", server.url)
     keys = {"provider": "openai", "model": "gpt-4o", "organization": "org-1", "max_tokens": 5, "drop_params": True}
-    assert ask(OpenAIClient(model_config(keys), concurrency=1)).text == "echo: hello"
+    assert ask(OpenAIClient(model_config(keys), gate())).text == "echo: hello"
     assert server.keys == ["Bearer k-openai"]
     assert server.requests[0] == {
         "model": "gpt-4o",
@@ -247,7 +253,7 @@ def test_openai_where_its_environment_says(server: FakeOpenAI, monkeypatch: pyte
 def test_the_vendor_s_service_is_asked_like_any_server(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RASA_PRO_LICENSE", "k-licence")
     keys = {"provider": "rasa", "model": "m", "api_base": server.url, "api_key": "${RASA_PRO_LICENSE}"}
-    assert ask(OpenAIClient(model_config(keys), concurrency=1)).text == "echo: hello"
+    assert ask(OpenAIClient(model_config(keys), gate())).text == "echo: hello"
     assert server.keys == ["Bearer k-licence"]
 
 

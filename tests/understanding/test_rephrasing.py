@@ -69,9 +69,10 @@ def prompt_of(template: str, folder: Path, events: tuple[Any, ...] = TALK, **set
     return model.prompts[-1]
 
 
-def test_only_the_text_changes():
+def test_only_the_text_changes_and_the_written_one_is_kept():
     said, _ = reworded(Model("  For which day?\n"))
-    assert said == replace(ASKED, text="For which day?", source="rephraser")
+    written = {"domain_ground_truth": ["Which day?"]}
+    assert said == replace(ASKED, text="For which day?", source="rephraser", metadata=written)
     assert said.buttons == ASKED.buttons
 
 

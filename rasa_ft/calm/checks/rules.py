@@ -99,5 +99,6 @@ RULES: Mapping[str, str] = {
     "nlg": "the entry nlg of endpoints.yml is not usable",
     "no-documents": "document search has no documents",
     "knowledge": "the flow or document index cannot be built or used as configured",
+    "judge": "the model or the embeddings that judge generated answers in tests cannot be asked",
     "out-of-scope": "a part of the project that is not run, and what that means for the results",
 }

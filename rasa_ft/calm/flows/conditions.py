@@ -120,6 +120,18 @@ def comparisons(predicate: str | bool | None) -> tuple[Comparison, ...]:
     )
 
 
+def constants(predicate: str | bool | None) -> tuple[Any, ...]:
+    """The texts, numbers and booleans that a valid predicate speaks of, those of sets too, each once, texts first."""
+    found = (_constant(node) for node in _nodes(predicate) if _is_constant(node))
+    values = dict.fromkeys(value for value in found if isinstance(value, str | int | float))
+    return tuple(sorted(values, key=lambda value: (not isinstance(value, str), str(value))))
+
+
+def patterns(predicate: str | bool | None) -> tuple[str, ...]:
+    """The regular expressions of a valid predicate, in order, each once."""
+    return tuple(dict.fromkeys(node.value for node in _nodes(predicate) if isinstance(node, pypred.ast.Regex)))
+
+
 def _comparison(node: Any) -> Comparison | None:
     if _is_reference(node.left) and _is_constant(node.right):
         return Comparison(node.left.value, node.type, _constant(node.right))
