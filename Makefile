@@ -47,6 +47,7 @@ bench: install
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/e2e.py
 	$(BIN)/python benchmarks/prepare_data.py
+	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/llm_faults.py
 	$(BIN)/python benchmarks/kill_and_resume.py
 	$(BIN)/python benchmarks/training_speed.py

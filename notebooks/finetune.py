@@ -92,7 +92,7 @@ display(Image(OUT / "model" / "loss.png"))
 # Base and tuned model are served with vLLM, one after the other, and run the same E2E tests over HTTP as the teacher.
 
 # %%
-from rasa_ft.recipe.evaluate import EvaluateSettings, evaluate
+from rasa_ft.recipe.evaluating.evaluate import EvaluateSettings, evaluate
 
 
 def run_evaluation():

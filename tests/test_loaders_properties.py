@@ -23,8 +23,8 @@ from rasa_ft.e2e.cases import load_suite
 from rasa_ft.errors import DataError, RasaFtError
 from rasa_ft.llm.config import command_group, load_model_groups
 from rasa_ft.llm.recordings import load_recordings
-from rasa_ft.recipe.rephrase import load_rephrase_config
 from rasa_ft.recipe.settings import load_settings
+from rasa_ft.recipe.wordings.rephrase import load_rephrase_config
 from rasa_ft.training.config import load_recipe
 from rasa_ft.yaml_source import load_yaml, plain
 
@@ -41,7 +41,18 @@ def texts(*places: Path) -> list[str]:
     return found
 
 
-REPHRASING = "prompt_template: prompts/x.jinja2\nllm:\n  provider: openai\n  model: gpt-5-mini\n  temperature: 0.5\n"
+REPHRASING = """prompt_template: prompts/x.jinja2
+llm:
+  provider: openai
+  model: gpt-5-mini
+  temperature: 0.5
+styles: [short, "polite: very"]
+personas:
+  - a tourist
+typos: 0.2
+languages: [en, "no"]
+seed: 3
+"""
 RETRIEVAL = """recipe: default.v1
 language: en
 additional_languages: [de]
@@ -106,7 +117,7 @@ def check(error: RasaFtError) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("broken")
     (place / "prompts").mkdir()
-    (place / "prompts" / "x.jinja2").write_text("{{ message }}")
+    (place / "prompts" / "x.jinja2").write_text("{{ message }} {{ ways }}")
     shutil.copytree(BOT / "prompts", place / "prompts", dirs_exist_ok=True)
     return place
 

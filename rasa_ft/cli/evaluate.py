@@ -55,8 +55,8 @@ def evaluate(
     from rasa_ft.errors import GateNotMet
     from rasa_ft.evaluation.gates import Gates
     from rasa_ft.evaluation.summary import verdict_json
-    from rasa_ft.recipe.evaluate import EvaluateSettings
-    from rasa_ft.recipe.evaluate import evaluate as run
+    from rasa_ft.recipe.evaluating.evaluate import EvaluateSettings
+    from rasa_ft.recipe.evaluating.evaluate import evaluate as run
 
     settings = EvaluateSettings(
         project=find_project(data, project),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     "-o",
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("finetuned"),
-    show_default=True,
-    help="Where the model goes.",
+    help="Where the model goes.  [default: finetuned; with --final MODEL-final]",
 )
 @click.option(
     "--set",
@@ -35,15 +33,26 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Change a value of the recipe, as in training.max_steps=50. May be repeated.",
 )
+@click.option(
+    "--final",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value="finetuned",
+    metavar="[MODEL]",
+    help="Train on validation rows too, with the settings of the evaluated MODEL (default: finetuned).",
+)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of an interrupted run.")
 @click.option("--if-changed", is_flag=True, help="Do nothing if OUT already is what would be made.")
-@click.option("--dry-run", is_flag=True, help="Check recipe and data, print what would happen, train nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check recipe and data, print sizes and a memory estimate, train nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
     recipe: Path | None,
     data: Path | None,
-    out: Path,
+    out: Path | None,
     overrides: tuple[str, ...],
+    final: Path | None,
     resume: bool,
     if_changed: bool,
     dry_run: bool,
@@ -53,11 +62,8 @@ def train(
 
     RECIPE is a YAML file; without it SmolLM2-135M is trained, which a laptop's CPU can do.
     """
-    from rasa_ft.training.config import DEFAULT_RECIPE, load_recipe
-
-    settings = load_recipe(recipe or DEFAULT_RECIPE, overrides)
-    if data is not None or settings.dataset.train is None:
-        settings = settings.with_data(data or Path("output"))
+    settings, final_of = _settings(recipe, overrides, data, final)
+    out = out or (Path(f"{final}-final") if final else Path("finetuned"))
     if dry_run:
         _print_plan(settings, as_json=as_json)
         return
@@ -69,8 +75,27 @@ def train(
         click.echo(f"{out} is up to date.", err=True)
         return
     with progress_bar() as on_progress:
-        result = run_training(settings, out, on_progress, resume=resume)
+        result = run_training(settings, out, on_progress, resume=resume, final_of=final_of)
     _print_result(result, as_json=as_json)
+
+
+def _settings(
+    recipe: Path | None, overrides: tuple[str, ...], data: Path | None, final: Path | None
+) -> tuple[TrainingRecipe, dict[str, Any] | None]:
+    """What to train, and of which evaluated model it is the final form."""
+    from rasa_ft.errors import UsageError
+    from rasa_ft.training.config import DEFAULT_RECIPE, load_recipe
+
+    if final is not None:
+        from rasa_ft.training.final import final_recipe
+
+        if overrides and recipe is None:
+            raise UsageError("--set changes settings, and --final trains with those that were evaluated.")
+        return final_recipe(final, load_recipe(recipe, overrides) if recipe else None, data)
+    settings = load_recipe(recipe or DEFAULT_RECIPE, overrides)
+    if data is not None or settings.dataset.train is None:
+        settings = settings.with_data(data or Path("output"))
+    return settings, None
 
 
 class progress_bar:  # noqa: N801 - used like a function
@@ -110,23 +135,18 @@ class progress_bar:  # noqa: N801 - used like a function
 
 
 def _print_plan(settings: TrainingRecipe, *, as_json: bool) -> None:
-    from rasa_ft.training.data import load_data
+    from dataclasses import asdict
 
-    data = load_data(settings)
-    lengths = sorted(len(row.tokens) for row in data.train)
-    plan = {
-        "base_model": settings.base_model,
-        "train_rows": len(data.train),
-        "train_turns": data.turns,
-        "validation_rows": len(data.validation),
-        "row_tokens_median": lengths[len(lengths) // 2],
-        "row_tokens_max": lengths[-1],
-        "max_length": settings.training.max_length,
-        "max_steps": settings.training.max_steps,
-        "num_train_epochs": settings.training.num_train_epochs,
-        "prefix_sharing": settings.prefix_sharing.enabled,
-    }
-    _print(plan, as_json=as_json)
+    from rasa_ft.training.plan import make_plan
+
+    plan = asdict(make_plan(settings))
+    if as_json:
+        _print(plan, as_json=True)
+        return
+    missing = plan.pop("missing")
+    _print({name: f"{value:,}" if type(value) in (int, float) else value for name, value in plan.items()})
+    for one in missing:
+        click.echo(f"Not on this machine: {one}", err=True)
 
 
 def _print_result(result: TrainingResult, *, as_json: bool) -> None:
@@ -137,7 +157,7 @@ def _print_result(result: TrainingResult, *, as_json: bool) -> None:
     click.echo(f"Serve it:  rasa llm finetune serve {result.merged}", err=True)
 
 
-def _print(values: dict[str, object], *, as_json: bool) -> None:
+def _print(values: dict[str, object], *, as_json: bool = False) -> None:
     import json
 
     if as_json:

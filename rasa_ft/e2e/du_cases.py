@@ -16,7 +16,7 @@ from rasa_ft.calm.dsl import Codec
 from rasa_ft.e2e import model as m
 from rasa_ft.e2e.cases import Format, load_suite
 from rasa_ft.e2e.problems import Problems
-from rasa_ft.e2e.schema import Names, bot_step, is_dialogue_understanding_file, read_message, utter_step
+from rasa_ft.e2e.schema import Names, bot_step, e2e_steps, is_dialogue_understanding_file, read_message, utter_step
 from rasa_ft.e2e.writing import suite_as_yaml
 from rasa_ft.engine.base import Setup
 from rasa_ft.files import write_text
@@ -79,6 +79,23 @@ def load_du_suite(path: Path | str, vocabulary: Vocabulary) -> m.Suite:
 
     form = Format("dialogue understanding test", "an E2E test: no step has `commands`", _is_e2e_file, read_steps)
     return load_suite(path, form)
+
+
+def load_any_suite(path: Path | str, vocabulary: Vocabulary) -> m.Suite:
+    """As `load_du_suite`, with the E2E tests at ``path`` too: cases without any ``commands``.
+
+    Raises:
+        DataError: nothing there, or every problem of every file, with file and line.
+    """
+
+    def read_steps(
+        problems: Problems, names: Names, steps: Any, index: int, case_metadata: m.Metadata | None
+    ) -> Iterator[m.Step]:
+        if any(isinstance(step, Mapping) and "commands" in step for step in steps):
+            return _steps(problems, names, steps, index, case_metadata, vocabulary)
+        return e2e_steps(problems, names, steps, index, case_metadata)
+
+    return load_suite(path, Format("test", "", lambda data: False, read_steps))
 
 
 def _is_e2e_file(data: Mapping[str, Any]) -> bool:

@@ -228,7 +228,7 @@ def build_cases(content: FileContent, names: Names, read_steps: StepReader | Non
     for index in range(len(entries)):
         entry = problems.mapping(entries, index, "a test case")
         if entry is not None:
-            cases.append(_case(content, names, entries, index, read_steps or _steps))
+            cases.append(_case(content, names, entries, index, read_steps or e2e_steps))
     return cases
 
 
@@ -271,9 +271,10 @@ def _lookup(problems: Problems, known: Mapping[str, Any], parent: Any, key: Any,
     return known.get(name or "")
 
 
-def _steps(
+def e2e_steps(
     problems: Problems, names: Names, steps: Any, index: int, case_metadata: m.Metadata | None
 ) -> Iterator[m.Step]:
+    """A `StepReader` for the steps of E2E tests."""
     entry = problems.mapping(steps, index, "a step")
     if entry is None:
         return

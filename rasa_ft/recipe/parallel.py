@@ -39,12 +39,19 @@ async def in_parallel(
         progress(stage, done, len(items))
         return result
 
-    tasks = [asyncio.ensure_future(one(item)) for item in items]
+    return await together(one(item) for item in items)
+
+
+async def together(jobs: Iterable[Awaitable[Result]]) -> list[Result]:
+    """All results, in the order of ``jobs``; the first exception ends the others and is raised."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
         for task in tasks:
             task.cancel()
+        # A model call under way ends and is kept before anything is closed: it is paid for.
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def seeded(*parts: object) -> random.Random:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import rasa_ft
 from rasa_ft.errors import DataError, Location, UsageError
 from rasa_ft.files import exists
-from rasa_ft.recipe.rephrase import DEFAULT_TEMPLATE
+from rasa_ft.recipe.rows.formats import OutputFormat
+from rasa_ft.recipe.rows.lengths import TooLong
 from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of
 
-OutputFormat = Literal["instruction", "conversational"]
 STUDENT_TEMPLATE = Path(rasa_ft.__file__).parent / "understanding" / "prompts" / "student.jinja2"
 # Read from the assistant's folder when it is there.
 SETTINGS_FILE = "finetune_data.yml"
-_NOT_IN_FILES = ("student_prompt", "rephrase_prompt")
+_PATHS = ("student_prompt", "review")
 
 
 @dataclass(frozen=True)
@@ -25,24 +28,41 @@ class PrepareSettings:
     """Settings of data preparation.
 
     Attributes:
-        num_rephrases: wordings asked for, per user message; 0 skips rephrasing.
+        num_rephrases: accepted wordings wanted, per user message; 0 skips rephrasing.
+        refills: how often more wordings are asked for while some are missing.
         train_frac: share of the examples that goes to training, above 0 and at most 1.
-        output_format: ``instruction`` (prompt, completion) or ``conversational`` (messages).
+        holdout_flows: conversations in which one of these flows is started go to validation, so that the model is
+            judged on flows that it never saw.
+        output_format: of the rows, see `rasa_ft.recipe.rows.formats`.
         seed: decides the split and every random choice.
         concurrency: model calls in flight.
         histories: the most new conversations per test; None for as many as its most rephrased turn has rephrasings.
         wordings_per_turn: wordings of the current message behind one history.
         exchange_fraction: share of new training conversations whose free-text values are exchanged, 0 to 1.
         transplants: messages from other conversations that each training conversation is interrupted by.
+        recheck: share of the new rows whose label the teacher is asked about once more, in their new history; 0 to 1.
+        second_opinion: a model group that reads every message too, or ``again``: the teacher does so a second time. A
+            person has to decide where it differs.
+        review: a review.yml with decisions.
+        audit: let a person decide about labels that do not fit the others, see `rasa_ft.recipe.labelling.audit`.
         student_prompt: template of the prompts that the tuned model will see.
-        rephrase_prompt: template of the question to the rephraser.
+        base_model: a folder or hub name; its tokenizer measures the rows. None: they are not measured here.
+        max_length: tokens of the longest row that training takes, prompt and answer together.
+        too_long: ``error`` or ``drop``, for longer rows.
+        scrub: replace personal data in the tests by surrogates before anything else is done.
+        scrub_slots: slots whose values are personal data whatever they are called; with one, ``scrub`` goes without
+            saying.
+        now: the time that all prompts show, ISO 8601 without a zone (it is in the assistant's): prompts with the real
+            one would never be the same twice.
 
     Raises:
         UsageError: a value out of its range.
     """
 
     num_rephrases: int = 10
+    refills: int = 2
     train_frac: float = 0.8
+    holdout_flows: tuple[str, ...] = ()
     output_format: OutputFormat = "instruction"
     seed: int = 42
     concurrency: int = 8
@@ -50,12 +70,22 @@ class PrepareSettings:
     wordings_per_turn: int = 3
     exchange_fraction: float = 0.0
     transplants: int = 0
+    recheck: float = 0.0
+    second_opinion: str | None = None
+    review: Path | None = None
+    audit: bool = True
     student_prompt: Path = STUDENT_TEMPLATE
-    rephrase_prompt: Path = DEFAULT_TEMPLATE
+    base_model: str | None = None
+    max_length: int = 2048
+    too_long: TooLong = "error"
+    scrub: bool = False
+    scrub_slots: tuple[str, ...] = ()
+    now: str = "2025-01-15T10:00:00"
 
     def __post_init__(self) -> None:
         complaints = {
             "num_rephrases": self.num_rephrases < 0 and "must be 0 or more",
+            "refills": self.refills < 0 and "must be 0 or more",
             "train_frac": not 0 < self.train_frac <= 1 and "must be above 0 and at most 1",
             "output_format": self.output_format not in get_args(OutputFormat)
             and f"must be one of {', '.join(get_args(OutputFormat))}",
@@ -64,20 +94,37 @@ class PrepareSettings:
             "wordings_per_turn": self.wordings_per_turn < 1 and "must be 1 or more",
             "exchange_fraction": not 0 <= self.exchange_fraction <= 1 and "must be between 0 and 1",
             "transplants": self.transplants < 0 and "must be 0 or more",
+            "recheck": not 0 <= self.recheck <= 1 and "must be between 0 and 1",
+            "review": self.review is not None and not _is_file(self.review) and "does not exist",
             "student_prompt": not _is_file(self.student_prompt) and "does not exist",
-            "rephrase_prompt": not _is_file(self.rephrase_prompt) and "does not exist",
+            "max_length": self.max_length < 1 and "must be 1 or more",
+            "too_long": self.too_long not in get_args(TooLong) and f"must be one of {', '.join(get_args(TooLong))}",
+            "now": not _is_naive_time(self.now) and "must be a time such as 2025-01-15T10:00:00",
         }
         for name, complaint in complaints.items():
             if complaint:
                 raise UsageError(f"{name} {complaint}, not {getattr(self, name)}.")
 
+    @property
+    def scrubs(self) -> bool:
+        """Whether personal data are replaced."""
+        return self.scrub or bool(self.scrub_slots)
+
     def as_yaml(self) -> dict[str, Any]:
-        """All settings that decide the result, for params.yaml; ``concurrency`` does not."""
+        """All settings that decide the result, for params.yaml; of the review it is what was decided."""
         values = asdict(self)
-        del values["concurrency"]
-        for name in _NOT_IN_FILES:
-            values[name] = Path(values[name]).name
+        del values["concurrency"], values["review"]
+        values["student_prompt"] = self.student_prompt.name
+        values["holdout_flows"] = list(self.holdout_flows)
+        values["scrub_slots"] = list(self.scrub_slots)
         return values
+
+
+def _is_naive_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is None
+    except ValueError:
+        return False
 
 
 def _is_file(path: Path) -> bool:
@@ -101,7 +148,7 @@ def load_settings(path: Path, **given: Any) -> PrepareSettings:
         place = location_of(content, name)
         if name not in known:
             raise DataError(f"unknown setting '{name}'.{did_you_mean(name, known)}", location=place)
-        values[name] = path.parent / str(value) if name in _NOT_IN_FILES else _typed(name, value, defaults, place)
+        values[name] = path.parent / str(value) if name in _PATHS else _typed(name, value, place)
     return with_given(replace(defaults, **values), **given)
 
 
@@ -110,13 +157,24 @@ def with_given(settings: PrepareSettings, **given: Any) -> PrepareSettings:
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
-def _typed(name: str, value: Any, defaults: PrepareSettings, place: Location | None) -> Any:
-    default = getattr(defaults, name)
-    wanted = int if default is None else type(default)
-    if default is None and value is None:
-        return None
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise DataError(f"{name} must be a {wanted.__name__}, not {value!r}.", location=place)
-    return value
+def _typed(name: str, value: Any, place: Location | None) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    wanted = get_type_hints(PrepareSettings)[name]
+    try:
+        # YAML has a type for every value, so nothing is converted but whole numbers to floats, and lists to tuples.
+        return TypeAdapter(wanted).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, TypeError):
+        raise DataError(f"{name} must be {_in_words(wanted)}, not {value!r}.", location=place) from None
+
+
+def _in_words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is tuple:
+        return "a list of texts"
+    several = [member for member in get_args(kind) if member is not NoneType]
+    return _in_words(several[0]) if several else _KINDS[kind]
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

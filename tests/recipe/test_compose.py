@@ -5,18 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_engine import REPHRASINGS, FakeEngine, teach
+from fake_engine import REPHRASINGS, FakeConversation, FakeEngine, annotated, teach
 
-from rasa_ft.calm.commands import SetSlot
+from rasa_ft.calm.commands import ChitChat, Clarify, SetSlot, StartFlow
 from rasa_ft.calm.events import FlowCompleted, FlowStarted
 from rasa_ft.e2e.cases import Suite
-from rasa_ft.recipe.annotate import annotate
-from rasa_ft.recipe.compose import Augmentation, Composed, Plan, compose
 from rasa_ft.recipe.conversations import DataPoint, RephrasedConversation, RephrasedTurn, Wording
-from rasa_ft.recipe.exchange import exchange, exchanged_trace, value_pool
-from rasa_ft.recipe.histories import histories_of
 from rasa_ft.recipe.parallel import in_parallel, seeded
-from rasa_ft.recipe.transplants import donors_of, offered, open_flows
+from rasa_ft.recipe.rows.compose import Composed, compose
+from rasa_ft.recipe.rows.exchange import exchange, exchanged_trace, value_pool
+from rasa_ft.recipe.rows.histories import histories_of
+from rasa_ft.recipe.rows.points import Augmentation, Plan, not_offered
+from rasa_ft.recipe.rows.transplants import donors_of, open_flows
 
 TEMPLATE = Path("student.jinja2")
 
@@ -24,7 +24,7 @@ TEMPLATE = Path("student.jinja2")
 @pytest.fixture
 def conversations(engine: FakeEngine, suite: Suite) -> list[RephrasedConversation]:
     """All rephrasings of the fake rephraser that start no other slot than the original, unchecked."""
-    annotation = asyncio.run(annotate(engine, suite, concurrency=2))
+    annotation = annotated(engine, suite)
 
     def rephrased(turn: object) -> RephrasedTurn:
         texts = REPHRASINGS.get(turn.text, []) if turn.rephrase else []  # type: ignore[attr-defined]
@@ -221,11 +221,42 @@ def test_transplants_come_from_other_conversations_and_start_no_open_flow(
         assert guest.turn == 0 or "start flow book" not in guest.completion
 
 
-def test_a_flow_that_is_not_offered_is_no_label(conversations: list[RephrasedConversation]) -> None:
-    starts, chats = donors_of(conversations)[0], donors_of(conversations)[2]
-    assert offered(starts, "flows: book")
-    assert not offered(starts, "flows: book_ticket, re-book")
-    assert offered(chats, "")
+def test_a_flow_that_is_not_offered_is_no_label() -> None:
+    starts = Wording("book", (SetSlot("city", "x"), StartFlow("book")))
+    assert not_offered(starts, "flows: book") is None
+    assert not_offered(starts, "flows: book_ticket, re-book") == "book"
+    assert not_offered(Wording("which?", (Clarify(("pay", "book")),)), "flows: book") == "pay"
+    assert not_offered(Wording("hi", (ChitChat(),)), "") is None
+
+
+def test_rows_whose_flow_is_not_in_the_prompt_are_dropped(
+    engine: FakeEngine, conversations: list[RephrasedConversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def without_flows(self: FakeConversation, text: str, template: Path | None = None) -> str:
+        return f"USER: {text}"
+
+    monkeypatch.setattr(FakeConversation, "prompt", without_flows)
+    found = composed(engine, conversations[0], plan())
+    assert all("start flow" not in point.completion for point in found.points)
+    assert found.points
+    reasons = {drop.reason.partition(": ")[2] for drop in found.dropped if drop.is_row}
+    assert reasons == {"flow book is not among those in the prompt"}
+
+
+def test_new_rows_are_confirmed_in_their_own_history(
+    engine: FakeEngine, conversations: list[RephrasedConversation]
+) -> None:
+    engine.asked.clear()
+    found = composed(engine, conversations[0], plan(recheck=1.0))
+    new = [point for point in found.points if point.history]
+    assert sorted(engine.asked) == sorted(point.message for point in new)
+    wrong = conversations[0].turns[1]
+    wrong = replace(wrong, passing=(Wording("to Genoa", (SetSlot("city", "Rome"),)),))
+    refuted = replace(conversations[0], turns=(conversations[0].turns[0], wrong, conversations[0].turns[2]))
+    (drop, *_) = composed(engine, refuted, plan(recheck=1.0)).dropped
+    assert "missing: set slot city Rome; not in the original: set slot city Genoa" in drop.reason
+    engine.broken = frozenset({"to Genoa"})
+    assert any(drop.is_error for drop in composed(engine, refuted, plan(recheck=1.0)).dropped)
 
 
 def test_open_flows() -> None:

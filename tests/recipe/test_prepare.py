@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import DOWN, REPHRASINGS, FakeEngine, FakeRephraser
+from fake_engine import DOWN, REPHRASINGS, FakeConversation, FakeEngine, FakeRephraser
 
 from rasa_ft.e2e.cases import Suite, load_suite
+from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.errors import BudgetExceeded, DataError, LLMError, UsageError
 from rasa_ft.recipe.prepare import prepare_data
 from rasa_ft.recipe.settings import PrepareSettings, load_settings, with_given
@@ -49,11 +50,13 @@ def test_the_whole_tree(engine: FakeEngine, suite: Suite, tmp_path: Path) -> Non
         "4_train_test_split/e2e_tests/validation.yml",
         "4_train_test_split/ft_splits/train.jsonl",
         "4_train_test_split/ft_splits/val.jsonl",
+        "data_card.html",
+        "data_card.md",
         "params.yaml",
         "result_summary.yaml",
         "student_prompt.jinja2",
     ]
-    assert list(dict.fromkeys(seen)) == ["annotate", "rephrase", "check", "compose"]
+    assert list(dict.fromkeys(seen)) == ["annotate", "rephrase", "compose"]
     assert plain(load_yaml(out / "result_summary.yaml")) == summary.figures
     assert summary["num_input_e2e_tests"] == 5
     assert summary["num_annotated_conversations"] == 4
@@ -62,6 +65,17 @@ def test_the_whole_tree(engine: FakeEngine, suite: Suite, tmp_path: Path) -> Non
     assert summary["num_rephrasing_errors"] == 0
     assert summary["num_train_conversations"] + summary["num_validation_conversations"] == 4
     assert summary["skipped_e2e_tests"][0]["test"] == "tests.yml::wrong"
+
+
+def test_progress_knows_what_is_left_early(engine: FakeEngine, suite: Suite, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    run(engine, suite, tmp_path / "out", progress=lambda *told: seen.append(told))
+    annotated = [told for told in seen if told[0] == "annotate"]
+    assert [done for _, done, _ in annotated] == list(range(6))
+    assert {total for _, _, total in annotated} == {5}
+    rephrased = [(done, total) for stage, done, total in seen if stage == "rephrase"]
+    assert rephrased[-1][0] == 9
+    assert all(done <= total for done, total in rephrased)
 
 
 def test_rows_and_splits_agree(engine: FakeEngine, suite: Suite, tmp_path: Path) -> None:
@@ -156,6 +170,41 @@ def test_errors_of_the_teacher_in_the_check_are_not_failures(engine: FakeEngine,
     assert "not_checked" in (tmp_path / "out/2_rephrasings/tests.yml").read_text()
 
 
+def test_missing_rephrasings_are_asked_for_again(engine: FakeEngine, suite: Suite, tmp_path: Path) -> None:
+    rephraser = FakeRephraser(REPHRASINGS)
+    run(engine, suite, tmp_path / "out", with_given(SETTINGS, num_rephrases=3, refills=2), rephraser)
+    asked = [request for request in rephraser.requests if request.hints["user_message"] == "to Rome"]
+    # Two of three pass; the second question brings nothing new, so there is no third.
+    assert [request.hints.get("round", 0) for request in asked] == [0, 1]
+    assert "to Genoa" in str(asked[1].messages)
+    assert asked[1].hints["number"] == 1
+
+
+def test_a_run_with_failed_calls_is_not_up_to_date(engine: FakeEngine, suite: Suite, tmp_path: Path) -> None:
+    engine.broken = frozenset({"luggage rules?"})
+    summary = run(engine, suite, tmp_path / "out")
+    assert summary["incomplete"]
+    engine.broken = frozenset()
+    again = run(engine, suite, tmp_path / "out")
+    assert not again.unchanged
+    assert not again["incomplete"]
+    assert run(engine, suite, tmp_path / "out").unchanged
+
+
+def test_a_spent_budget_ends_the_run_while_tests_are_played(suite: Suite, engine: FakeEngine, tmp_path: Path) -> None:
+    class Spent(FakeConversation):
+        async def say(self, *arguments: Any, **options: Any) -> Turn:
+            raise BudgetExceeded("enough")
+
+    async def start(setup: Setup | None = None) -> FakeConversation:
+        return Spent(engine, ())
+
+    engine.start = start  # type: ignore[method-assign]
+    with pytest.raises(BudgetExceeded):
+        run(engine, suite, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_is_left_half_written(engine: FakeEngine, suite: Suite, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(engine, suite, out)
@@ -233,10 +282,12 @@ def test_settings_file(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("histores: 3", "Did you mean 'histories'"),
-        ("seed: x", "seed must be a int"),
-        ("seed: true", "seed must be a int"),
-        ("histories: 1.5", "histories must be a int"),
+        ("seed: x", "seed must be a whole number"),
+        ("seed: true", "seed must be a whole number"),
+        ("histories: 1.5", "histories must be a whole number"),
         ("- a", "a mapping is needed"),
+        ("too_long: cut", "too_long must be one of error, drop"),
+        ("base_model: 3", "base_model must be a text"),
     ],
 )
 def test_bad_settings_name_the_line(tmp_path: Path, text: str, complaint: str) -> None:

@@ -19,9 +19,10 @@ from rasa_ft.evaluation.gates import Gates
 from rasa_ft.evaluation.verdict import Outcome
 from rasa_ft.llm.client import Completion, Request
 from rasa_ft.llm.store import Store, StoredLLM
-from rasa_ft.recipe import evaluate as recipe
-from rasa_ft.recipe.evaluate import EvaluateSettings, evaluate
-from rasa_ft.recipe.subjects import Subject, find_base, manifest_base, student_template
+from rasa_ft.recipe.evaluating import evaluate as recipe
+from rasa_ft.recipe.evaluating.evaluate import EvaluateSettings, evaluate
+from rasa_ft.recipe.evaluating.subjects import Subject, find_base, manifest_base, student_template
+from rasa_ft.training.template import template_hash
 
 TRAIN = """
 test_cases:
@@ -247,6 +248,17 @@ def test_template_is_the_one_beside_the_model(tmp_path: Path) -> None:
     assert student_template(model, data).parent == data
     (model / "student_prompt.jinja2").write_text("from the model")
     assert student_template(model, data).parent == model
+
+
+def test_a_template_changed_since_training_is_refused(tmp_path: Path) -> None:
+    model, template = tmp_path / "finetuned", tmp_path / "finetuned" / "student_prompt.jinja2"
+    model.mkdir()
+    template.write_text("from the model")
+    (model / "manifest.json").write_text(json.dumps({"inputs": {template.name: template_hash(template)}}))
+    assert student_template(model, tmp_path) == template
+    template.write_text("changed")
+    with pytest.raises(DataError, match="not the prompt template that the model was trained with"):
+        student_template(model, tmp_path)
 
 
 @pytest.mark.parametrize(("tuned", "code"), [(TEACHER, 0), ({**TEACHER, "XY 9": "cancel flow"}, 3)])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fake_engine import FakeConversation, FakeEngine
+from fake_engine import FakeConversation, FakeEngine, annotated
 
 from rasa_ft.calm.commands import Command
 from rasa_ft.calm.events import FlowStarted, SlotSet
@@ -17,8 +17,7 @@ from rasa_ft.calm.project.out_of_scope import OUT_OF_SCOPE
 from rasa_ft.e2e.cases import Suite, load_suite
 from rasa_ft.engine.base import Setup, Turn
 from rasa_ft.llm.client import Completion, Request
-from rasa_ft.recipe.annotate import annotate
-from rasa_ft.recipe.examine import examine_student, examine_teacher
+from rasa_ft.recipe.evaluating.examine import examine_student, examine_teacher
 
 TESTS = """\
 test_cases:
@@ -62,7 +61,7 @@ def quiet(*_: object) -> None:
 
 def test_they_give_no_data_and_say_why(tmp_path: Path) -> None:
     engine = FakeEngine(tmp_path, nlu_side=SIDE)
-    annotation = asyncio.run(annotate(engine, suite_of(tmp_path), concurrency=1))
+    annotation = annotated(engine, suite_of(tmp_path))
     assert [conversation.case.name for conversation in annotation.conversations] == ["flows"]
     (skipped,) = annotation.skipped
     assert skipped.case == "t.yml::rules" and "intent 'greet' starts no flow" in skipped.reason

@@ -2,36 +2,28 @@
 
 import json
 import random
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import tiny_tokenizers
 
-CHATML = (
-    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
+
+@pytest.fixture(autouse=True)
+def _denormals_as_before():
+    """Training on a CPU flushes them for the whole process, which other tests must not notice."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """Bytes as tokens, a ChatML template that adds a system message of its own, as SmolLM2's does."""
     pytest.importorskip("transformers", reason="training libraries are not installed")
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    vocabulary = {"<|im_start|>": 0, "<|im_end|>": 1} | {letter: 2 + i for i, letter in enumerate(sorted(alphabet))}
-    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>"
-    )
-    tokenizer.chat_template = CHATML
-    return tokenizer
+    return tiny_tokenizers.chatml()
 
 
 @pytest.fixture(scope="session")

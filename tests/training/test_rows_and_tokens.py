@@ -19,10 +19,55 @@ def chat(prompt, answer):
     return {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]}
 
 
-def test_both_formats_read_alike(tmp_path):
-    one, other = read_examples(write(tmp_path, chat("a\nUSER: b", "c"), {"prompt": "a\nUSER: b", "completion": "c"}))
-    assert (one.messages, one.completion) == (other.messages, other.completion)
-    assert (one.location.line, other.location.line) == (1, 2)
+def test_all_formats_read_alike(tmp_path):
+    user, answer = chat("a\nUSER: b", "c")["messages"]
+    rows = [
+        chat("a\nUSER: b", "c"),
+        {"prompt": "a\nUSER: b", "completion": "c"},
+        {"prompt": [user], "completion": [answer]},
+        {"conversations": [{"from": "human", "value": "a\nUSER: b"}, {"from": "gpt", "value": "c"}]},
+        {"instruction": "a\nUSER: b", "input": "", "output": "c"},
+        {"instruction": "a", "input": "USER: b", "output": "c"},
+    ]
+    examples = read_examples(write(tmp_path, *rows))
+    assert {(example.messages[0]["content"], example.completion) for example in examples} == {("a\nUSER: b", "c")}
+    assert [len(example.messages) for example in examples] == [1] * len(rows)
+    assert [example.location.line for example in examples] == [1, 2, 3, 4, 5, 6]
+
+
+def test_system_texts_come_first(tmp_path):
+    system, human, gpt = ({"from": who, "value": text} for who, text in (("system", "s"), ("human", "a"), ("gpt", "c")))
+    rows = [
+        {"instruction": "a", "output": "c", "system": "s"},
+        {"conversations": [human, gpt], "system": "s"},
+        {"conversations": [system, human, gpt]},
+    ]
+    for example in read_examples(write(tmp_path, *rows)):
+        assert [tuple(message.values()) for message in example.messages] == [("system", "s"), ("user", "a")]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ([], "a row needs"),
+        ({"text": "a"}, "a row needs"),
+        ({"instruction": "a", "output": "b", "history": [["c", "d"]]}, "a row needs"),
+        ({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]}, "pairs of role and content"),
+        ({"prompt": ["a"], "completion": ["b"]}, "pairs of role and content"),
+        ({"conversations": ["a", "b"]}, "pairs of role and content"),
+        ({"conversations": "a"}, "pairs of role and content"),
+        (
+            {"conversations": [{"from": "gpt", "value": "a"}, {"from": "human", "value": "b"}]},
+            "last one the assistant's",
+        ),
+        ({"instruction": 1, "output": "b"}, "pairs of role and content"),
+        ({"instruction": "a", "output": " "}, "the answer is empty"),
+        ({**chat("a", "b"), "tools": [{}]}, "function calls.*\n.*another --output-format"),
+    ],
+)
+def test_rows_that_cannot_be_read(tmp_path, row, reason):
+    with pytest.raises(DataError, match=f":1: .*{reason}"):
+        read_examples(write(tmp_path, row))
 
 
 def test_wordings_of_a_turn_differ_in_the_last_line_only(tmp_path):
@@ -37,6 +82,12 @@ def test_all_broken_rows_are_listed(tmp_path):
     with pytest.raises(DataError) as caught:
         read_examples(path)
     assert [f"{path}:{line}:" in str(caught.value) for line in range(1, 6)] == [True, True, True, True, False]
+
+
+def test_odd_line_breaks_within_a_text_do_not_end_the_row(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(chat("a\u2028b\x85c", "d"), ensure_ascii=False) + "\r\n", encoding="utf-8")
+    assert [example.messages[0]["content"] for example in read_examples(path)] == ["a\u2028b\x85c"]
 
 
 def test_missing_and_empty_files(tmp_path):

@@ -13,6 +13,7 @@ from rasa_ft.training import trainer
 from rasa_ft.training.config import TrainingRecipe
 from rasa_ft.training.probe import greedy_answers, probe
 from rasa_ft.training.rows import read_examples
+from rasa_ft.training.template import template_hash
 from rasa_ft.training.tokens import end_token_id, prompt_ids
 from rasa_ft.training.trainer import is_current, train
 
@@ -58,6 +59,7 @@ def test_a_run_leaves_everything_that_serving_needs(recipe, tmp_path, prepared):
     assert [0 <= line["validation_exact"] <= 1 for line in log if "validation_exact" in line] == [True, True]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["rows"] == {"train": 18, "validation": 3, "turns": 6}
+    assert manifest["inputs"]["student_prompt.jinja2"] == template_hash(prepared / "student_prompt.jinja2")
     assert not (tmp_path / "out.partial").exists()
 
 

@@ -94,3 +94,66 @@ def test_data_folders(tmp_path, prepared):
     assert recipe.with_data(prepared).dataset.validation is None
     with pytest.raises(DataError, match=r"no train\.jsonl"):
         recipe.with_data(tmp_path / "elsewhere")
+
+
+def test_data_sets_are_files_or_on_the_hub(tmp_path):
+    text = (
+        "base_model: m\ndataset:\n  train:\n    - {path: a.jsonl, format: oasst}\n"
+        "    - {hub: o/n, split: test, max_samples: 5, columns: {query: q}}\n  format: xlam\n"
+    )
+    first, second = load_recipe(write(tmp_path, text)).dataset.train_sources
+    assert (first.path, first.format, first.max_samples) == (tmp_path / "a.jsonl", "oasst", None)
+    assert (second.hub, second.split, second.format, second.columns) == ("o/n", "test", "xlam", {"query": "q"})
+
+
+def test_problems_of_data_sets_have_their_lines(tmp_path):
+    text = (
+        "base_model: m\ndataset:\n  train:\n    - path: a.jsonl\n      formt: xlam\n    - hub: b\n      path: c\n"
+        "    - path: d\n      split: test\n  validation:\n    - {}\n  bad_rows: maybe\n"
+    )
+    path = write(tmp_path, text)
+    with pytest.raises(DataError) as caught:
+        load_recipe(path)
+    lines = str(caught.value).splitlines()
+    assert lines[1:] == [
+        f"- {path}:5: unknown key dataset.train.0.formt. Did you mean 'format'?",
+        f"- {path}:6: dataset.train.1: give path or hub, one of them.",
+        f"- {path}:8: dataset.train.2: name and split belong to hub; a path has neither.",
+        f"- {path}:11: dataset.validation.0: give path or hub, one of them.",
+        f"- {path}:12: dataset.bad_rows: input should be 'error' or 'drop'.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "dataset: {train: a, format: xlam, columns: {qurey: q}}",
+            ":2: dataset: columns: format xlam has no 'qurey', only .* Did you mean 'query'?",
+        ),
+        ("dataset: {train: a, columns: {query: q}}", "has no 'query', only none that could be renamed"),
+        ("dataset: {train: a, format: text, system: s}", "system is for rows of messages"),
+        ("training: {packing: true, group_by_length: true}", "packing makes rows equally long"),
+        ("training: {packing: true}\nprefix_sharing: {enabled: true}", "packs rows in its own way"),
+        ("backend: unsloth\nprefix_sharing: {enabled: true}", "prefix_sharing needs backend peft"),
+        ("training: {gradient_checkpointing: often}", ":2: training.gradient_checkpointing: .*'unsloth'"),
+        ("quantization: {load_in_8bit: true}", "unknown key quantization.load_in_8bit. Did you mean 'load_in_4bit'?"),
+    ],
+)
+def test_values_that_do_not_go_together(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        load_recipe(write(tmp_path, f"base_model: m\n{text}\n"))
+
+
+def test_data_sets_may_be_given_by_set(tmp_path):
+    path = write(tmp_path, "base_model: m\ndataset:\n  train: [{hub: a}]\n  format: text\n")
+    dataset = load_recipe(path, ["dataset.train=[{path: b.jsonl, format: oasst}]"]).dataset
+    assert [(one.path, one.format) for one in dataset.train_sources] == [(Path("b.jsonl"), "oasst")]
+    assert load_recipe(path, ["dataset.train=c.jsonl"]).dataset.train == Path("c.jsonl")
+
+
+def test_a_template_in_a_file_counts_from_the_recipe(tmp_path):
+    path = write(tmp_path, "base_model: m\nchat_template: own.jinja\n")
+    assert load_recipe(path).chat_template == str(tmp_path / "own.jinja")
+    assert load_recipe(path, ["chat_template=own.jinja"]).chat_template == "own.jinja"
+    assert load_recipe(path, ["chat_template=alpaca"]).chat_template == "alpaca"
