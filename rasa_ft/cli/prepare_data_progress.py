@@ -27,11 +27,11 @@ def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
         items = [asdict(item) for item in estimate.items]
         click.echo(json.dumps({"calls": estimate.calls, "cost": estimate.cost, "items": items}, indent=2))
         return
-    click.echo(f"{'':<12}{'asked':<11}{'calls':>9}{'tokens in':>13}{'tokens out':>13}{'cost':>11}")
+    click.echo(f"{'':<12}{'asked':<16}{'calls':>9}{'tokens in':>13}{'tokens out':>13}{'cost':>11}")
     for item in estimate.items:
         tokens = f"{item.prompt_tokens:>13,}{item.completion_tokens:>13,}"
-        click.echo(f"{item.kind:<12}{item.role:<11}{item.calls:>9,}{tokens}{_money(item.cost):>11}")
-    click.echo(f"{'sum':<23}{estimate.calls:>9,}{'':>26}{_money(estimate.cost):>11}")
+        click.echo(f"{item.kind:<12}{item.role:<16}{item.calls:>9,}{tokens}{_money(item.cost):>11}")
+    click.echo(f"{'sum':<28}{estimate.calls:>9,}{'':>26}{_money(estimate.cost):>11}")
     click.echo(
         "At most, but for refills: what is stored already is not asked again, and a failed test asks less.", err=True
     )

@@ -12,6 +12,8 @@ from rasa_ft.llm.pricing import estimated_cost
 from rasa_ft.recipe.settings import PrepareSettings
 from rasa_ft.recipe.wordings.rephrase_config import RephraseConfig
 
+# The role of the model that gives the second opinion.
+SECOND = "second opinion"
 # English text has about this many characters a token with any of today's tokenizers.
 _CHARACTERS_PER_TOKEN = 4.0
 # Of one answer: a command or two. The lines of a prompt that a response without a text in the test adds.
@@ -69,7 +71,7 @@ async def estimate(
     """Count the calls of all tests as if each passed and each rephrasing was new.
 
     Args:
-        groups: the model groups of the roles ``teacher`` and ``rephraser``.
+        groups: the model groups of the roles ``teacher``, ``rephraser`` and, if it has one of its own, `SECOND`.
     """
     messages = [message for case in suite.cases for message in await _messages(engine, suite, case)]
     number = settings.num_rephrases
@@ -82,7 +84,13 @@ async def estimate(
         _item("rephrase", "rephraser", len(messages), rephrase, groups),
         _item("check", "teacher", number * len(messages), check, groups),
     ]
-    return Estimate(tuple(items if number else items[:1]))
+    if not number:
+        items = items[:1]
+    if settings.second_opinion:
+        role = SECOND if SECOND in groups else "teacher"
+        both = (annotate[0] + check[0] * bool(number), annotate[1] + check[1] * bool(number))
+        items.append(_item("second", role, (1 + number) * len(messages), both, groups))
+    return Estimate(tuple(items))
 
 
 async def _messages(engine: Engine, suite: Suite, case: TestCase) -> list[_Message]:

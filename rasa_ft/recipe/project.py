@@ -21,7 +21,7 @@ from rasa_ft.llm.groups import build_llm
 from rasa_ft.llm.meter import Meter
 from rasa_ft.llm.pace import Paces
 from rasa_ft.llm.store import ANSWERS, Store
-from rasa_ft.recipe.estimate import Estimate, estimate
+from rasa_ft.recipe.estimate import SECOND, Estimate, estimate
 from rasa_ft.recipe.labelling.opinion import AGAIN, SecondOpinion
 from rasa_ft.recipe.parallel import Progress, silent
 from rasa_ft.recipe.prepare import prepare_data
@@ -33,7 +33,6 @@ from rasa_ft.yaml_source import did_you_mean
 
 _TEACHER = "teacher"
 _REPHRASER = "rephraser"
-_OPINION = "second opinion"
 
 
 @dataclass(frozen=True)
@@ -175,13 +174,13 @@ def _opinion_group(settings: PrepareSettings, groups: Mapping[str, ModelGroup]) 
         return {}
     if name not in groups:
         raise UsageError(f"second_opinion names no model group: '{name}'.{did_you_mean(name, [*groups, AGAIN])}")
-    return {_OPINION: groups[name]}
+    return {SECOND: groups[name]}
 
 
 def _opinion(settings: PrepareSettings, models: Mapping[str, LLM]) -> SecondOpinion | None:
     if settings.second_opinion is None:
         return None
-    return SecondOpinion(models[_OPINION]) if _OPINION in models else SecondOpinion.of_teacher(models[_TEACHER])
+    return SecondOpinion(models[SECOND]) if SECOND in models else SecondOpinion.of_teacher(models[_TEACHER])
 
 
 def _models(

@@ -6,11 +6,14 @@ import json
 import shutil
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from rasa_ft.cli.main import run
+from rasa_ft.cli.prepare_data import prepare_data
+from rasa_ft.recipe.rows.formats import OutputFormat
+from rasa_ft.recipe.rows.lengths import TooLong
 
 BOT = Path(__file__).parents[2] / "examples" / "bot"
 COMMAND = ["llm", "finetune", "prepare-data"]
@@ -113,3 +116,24 @@ def test_an_unreachable_teacher_leaves_nothing_behind(
     assert f"model 'gone' at {address} is not reachable" in told
     assert "Start the server" in told
     assert not (tmp_path / "output").exists()
+
+
+def test_the_options_know_all_choices_of_the_settings() -> None:
+    options = {option.name: option.type for option in prepare_data.params}
+    for name, kind in (("output_format", OutputFormat), ("too_long", TooLong)):
+        assert tuple(options[name].choices) == get_args(kind)
+
+
+def test_an_estimate_asks_nothing_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [*COMMAND, str(BOT / "e2e_tests" / "clarifications.yml"), "--project", str(BOT), "--estimate"]
+    assert run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [item["kind"] for item in told["items"]] == ["annotate", "rephrase", "check"]
+    assert told["calls"] == sum(item["calls"] for item in told["items"]) > 0
+    assert told["cost"] == 0
+    assert run(command) == 0
+    assert f"{told['calls']:,}" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

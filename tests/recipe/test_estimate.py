@@ -53,6 +53,18 @@ def test_without_rephrasings_only_the_teacher_is_asked(engine: FakeEngine, suite
     assert [item.kind for item in estimated(engine, suite, number=0).items] == ["annotate"]
 
 
+@pytest.mark.parametrize(("others", "role"), [({}, "teacher"), ({"second opinion": group(0.1)}, "second opinion")])
+def test_a_second_opinion_reads_all_that_the_teacher_reads(
+    engine: FakeEngine, suite: Suite, others: dict[str, ModelGroup], role: str
+) -> None:
+    settings = PrepareSettings(num_rephrases=5, second_opinion="again")
+    groups = {"teacher": group(), "rephraser": group(), **others}
+    items = asyncio.run(estimate(settings, engine, suite, RephraseConfig(), groups)).items
+    assert items[-1].role == role
+    assert items[-1].calls == items[0].calls + items[2].calls
+    assert items[-1].prompt_tokens == items[0].prompt_tokens + items[2].prompt_tokens
+
+
 def test_prompts_grow_with_the_conversation(engine: FakeEngine, suite: Suite) -> None:
     (case,) = [case for case in suite.cases if case.name == "by number"]
     short = estimated(engine, suite.subset([case]), number=0).items[0].prompt_tokens
