@@ -50,7 +50,9 @@ bench: install
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/llm_faults.py
 	$(BIN)/python benchmarks/kill_and_resume.py
-	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/training.py tokens --wordings recipe 10
+	$(BIN)/python benchmarks/training.py gradients --precision fp32
+	$(BIN)/python benchmarks/training.py speed --precision bf16
 
 install: .venv/installed
 

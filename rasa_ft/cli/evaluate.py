@@ -11,7 +11,7 @@ import click
 from rasa_ft.cli.project import project_option
 
 # Not imported from rasa_ft.evaluation: showing --help must not wait for it.
-_TRAIN_GATE, _VALIDATION_GATE = 0.95, 0.80
+_TRAIN_GATE, _VALIDATION_GATE, _MARGIN, _ALPHA = 0.95, 0.80, 0.05, 0.05
 
 
 @click.command()
@@ -26,6 +26,13 @@ _TRAIN_GATE, _VALIDATION_GATE = 0.95, 0.80
 @click.option("--out", type=click.Path(path_type=Path), default="evaluation", show_default=True, help="Where to write.")
 @click.option("--train-gate", default=_TRAIN_GATE, show_default=True, help="Share of training conversations to pass.")
 @click.option("--validation-gate", default=_VALIDATION_GATE, show_default=True, help="The same for validation.")
+@click.option(
+    "--margin", default=_MARGIN, show_default=True, help="How far behind the teacher, as a share of messages."
+)
+@click.option("--alpha", default=_ALPHA, show_default=True, help="Risk of passing a model that is as far behind.")
+@click.option(
+    "--must-pass", multiple=True, metavar="NAME", help="Test or flow that may not fail, or a pattern; several."
+)
 @click.option("--base-model", help="Folder or hub name; by default what the training manifest names.")
 @click.option("--skip-base", is_flag=True, help="Leave the base model out.")
 @click.option("--concurrency", default=16, show_default=True, type=click.IntRange(min=1), help="Calls in flight.")
@@ -40,6 +47,9 @@ def evaluate(
     out: Path,
     train_gate: float,
     validation_gate: float,
+    margin: float,
+    alpha: float,
+    must_pass: tuple[str, ...],
     base_model: str | None,
     skip_base: bool,
     concurrency: int,
@@ -49,7 +59,8 @@ def evaluate(
 ) -> int:
     """Re-run the training and validation E2E tests on the base model, the tuned model and the teacher.
 
-    Writes verdict.json, report.html, turns.jsonl and plots to the folder --out. Exit code 3 if a gate is not met.
+    Writes verdict.json, report.html, turns.jsonl and plots to the folder --out. Exit code 3 if a gate is not met or the
+    model is not to be shipped.
     """
     from rasa_ft.cli.project import find_project
     from rasa_ft.errors import GateNotMet
@@ -66,7 +77,8 @@ def evaluate(
         endpoints=endpoints,
         base_model=base_model,
         skip_base=skip_base,
-        gates=Gates(train_gate, validation_gate),
+        gates=Gates(train_gate, validation_gate, margin=margin, alpha=alpha),
+        must_pass=must_pass,
         concurrency=concurrency,
         max_tokens=max_tokens,
         grammar=grammar,
@@ -78,7 +90,7 @@ def evaluate(
     else:
         show(result)
     click.echo(f"The report is {out / 'report.html'}", err=True)
-    if not result.verdict.gates_met:
+    if result.verdict.refused:
         raise GateNotMet(result.verdict.headline, hint=f"{out / 'report.html'} shows which conversations fail and why.")
     return 0
 

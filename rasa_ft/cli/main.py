@@ -58,6 +58,7 @@ finetune = LazyGroup(
         "serve": ("rasa_ft.cli.serve:serve", "serve a model behind the OpenAI API with vLLM"),
         "evaluate": ("rasa_ft.cli.evaluate:evaluate", "re-run the E2E tests on the tuned model and give a verdict"),
         "export": ("rasa_ft.cli.export:export", "write the model as adapter, merged model or GGUF, and push it"),
+        "deploy": ("rasa_ft.cli.deploy:deploy", "write Kubernetes manifests that serve the model"),
         "run": ("rasa_ft.cli.run:run", "all of it in one go, from E2E tests to the verdict"),
     },
 )

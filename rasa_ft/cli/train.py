@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ import click
 
 if TYPE_CHECKING:
     from rasa_ft.training.config import TrainingRecipe
+    from rasa_ft.training.memory import MemoryUse
     from rasa_ft.training.progress import OnProgress
+    from rasa_ft.training.progress import Progress as TrainingProgress
     from rasa_ft.training.trainer import TrainingResult
 
 
@@ -62,21 +65,31 @@ def train(
 
     RECIPE is a YAML file; without it SmolLM2-135M is trained, which a laptop's CPU can do.
     """
+    from rasa_ft.training.processes import is_main
+
     settings, final_of = _settings(recipe, overrides, data, final)
     out = out or (Path(f"{final}-final") if final else Path("finetuned"))
     if dry_run:
-        _print_plan(settings, as_json=as_json)
+        if is_main():
+            _print_plan(settings, as_json=as_json)
         return
 
     from rasa_ft.training.trainer import is_current
     from rasa_ft.training.trainer import train as run_training
 
     if if_changed and is_current(settings, out):
-        click.echo(f"{out} is up to date.", err=True)
+        if is_main():
+            click.echo(f"{out} is up to date.", err=True)
         return
-    with progress_bar() as on_progress:
-        result = run_training(settings, out, on_progress, resume=resume, final_of=final_of)
-    _print_result(result, as_json=as_json)
+    try:
+        with progress_bar() if is_main() else nullcontext() as on_progress:
+            result = run_training(settings, out, on_progress, on_start=_print_start, resume=resume, final_of=final_of)
+    except KeyboardInterrupt:
+        if is_main():
+            click.echo(_after_interruption(out), err=True)
+        raise click.exceptions.Exit(130) from None
+    if is_main():
+        _print_result(result, as_json=as_json)
 
 
 def _settings(
@@ -98,12 +111,25 @@ def _settings(
     return settings, None
 
 
+def _after_interruption(out: Path) -> str:
+    """What is left of an interrupted training, and the way on."""
+    from rasa_ft.training.checkpoints import newest, partial_folder
+
+    kept = newest(partial_folder(out))
+    if kept is None:
+        return (
+            "Interrupted before the first checkpoint: nothing is kept.\n"
+            "  --set training.save_strategy=steps --set training.save_steps=50 makes one every 50 steps."
+        )
+    return f"Interrupted. Step {kept.step} is kept: the same command with --resume goes on from there."
+
+
 class progress_bar:  # noqa: N801 - used like a function
     """A progress bar on stderr that shows step, loss and speed; plain lines where stderr is no terminal."""
 
     def __enter__(self) -> OnProgress:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         console = Console(stderr=True)
         self._live = console.is_terminal
@@ -111,7 +137,6 @@ class progress_bar:  # noqa: N801 - used like a function
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[state]}"),
             console=console,
             disable=not self._live,
@@ -124,14 +149,40 @@ class progress_bar:  # noqa: N801 - used like a function
         from rasa_ft.training.progress import Progress
 
         assert isinstance(progress, Progress)  # noqa: S101
-        validation = "" if progress.validation_loss is None else f", validation {progress.validation_loss:.3f}"
-        state = f"loss {progress.loss:.3f}{validation}, {progress.tokens_per_second:.0f} tokens/s"
+        state = _state(progress)
         self._bar.update(self._task, total=progress.steps, completed=progress.step, state=state)
-        if not self._live and (progress.step % 25 == 0 or progress.step in {1, progress.steps}):
-            click.echo(f"step {progress.step}/{progress.steps}  {state}  {progress.seconds:.0f} s", err=True)
+        examined = progress.validation_loss is not None
+        if not self._live and (progress.step % 25 == 0 or progress.step in {1, progress.steps} or examined):
+            click.echo(f"step {progress.step}/{progress.steps}  {state}", err=True)
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+
+def _state(progress: TrainingProgress) -> str:
+    """Losses, speed, memory and time of a training in one line."""
+    parts = [f"loss {progress.loss:.3f}"]
+    if progress.validation_loss is not None:
+        parts.append(f"validation {progress.validation_loss:.3f}")
+    if progress.validation_exact is not None:
+        parts.append(f"{100 * progress.validation_exact:.0f} % exact")
+    parts += [f"{progress.tokens_per_second:.0f} tokens/s", f"{progress.memory_gib:.1f} GiB"]
+    return f"{', '.join(parts)}  {_time(progress.seconds)}, {_time(progress.eta_seconds)} left"
+
+
+def _time(seconds: float) -> str:
+    """Hours, minutes and seconds, as in 1:02:03 or 0:45."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _print_start(memory: MemoryUse) -> None:
+    click.echo(
+        f"Training on {memory.device}: {memory.total_gib} GiB of memory, "
+        f"{memory.before_gib} GiB in use with the model loaded.",
+        err=True,
+    )
 
 
 def _print_plan(settings: TrainingRecipe, *, as_json: bool) -> None:
@@ -152,8 +203,10 @@ def _print_plan(settings: TrainingRecipe, *, as_json: bool) -> None:
 def _print_result(result: TrainingResult, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(result).items()}
-    _print(values, as_json=as_json)
+    figures = {**asdict(result), "minutes": result.minutes}
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in figures.items()}
+    del values["memory"]
+    _print(values | result.memory.figures(), as_json=as_json)
     click.echo(f"Serve it:  rasa llm finetune serve {result.merged}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""Gates: the pass rates that a tuned model has to reach on the training and on the validation conversations."""
+"""Gates: the pass rates that a tuned model has to reach, and how far it may stay behind the teacher."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from rasa_ft.evaluation.statistics import Interval, more_needed, wilson
 class Gates:
     """Thresholds as fractions; 0.95 and 0.80 are the recipe's.
 
-    ``confidence`` is that of the intervals shown and judged.
+    ``confidence`` is that of the intervals shown and judged. ``margin``: by how much the share of messages that the
+    tuned model gets right may be smaller than the teacher's; ``alpha``: the risk, at most, of passing a model that is
+    worse by just that.
 
     Raises:
-        UsageError: a threshold is not a fraction.
+        UsageError: a threshold or the margin is not a fraction, or alpha is not below one half.
     """
 
     train: float = 0.95
     validation: float = 0.80
     confidence: float = 0.95
+    margin: float = 0.05
+    alpha: float = 0.05
 
     def __post_init__(self) -> None:
         for name, value in (("train", self.train), ("validation", self.validation)):
@@ -28,6 +32,10 @@ class Gates:
                 raise UsageError(
                     f"the {name} gate is {value:g}; it must be above 0 and at most 1.", hint="80 % is 0.8."
                 )
+        if not 0 < self.margin < 1:
+            raise UsageError(f"the margin is {self.margin:g}; it must lie between 0 and 1.", hint="5 points are 0.05.")
+        if not 0 < self.alpha < 0.5:
+            raise UsageError(f"alpha is {self.alpha:g}; it must lie between 0 and 0.5.", hint="A risk of 5 % is 0.05.")
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,8 @@ class GateResult:
     """One gate and what came of it.
 
     ``met``: the observed rate reaches the threshold. ``proven``: the low end of its interval does as well, so that the
-    result is no luck of the draw. ``more`` tests would prove it if the rate held; None where no number would.
+    result is no luck of the draw. ``more`` tests would settle, if the rate held, whether the threshold is reached; None
+    where no number would.
     """
 
     split: str
@@ -52,13 +61,27 @@ class GateResult:
         """Observed pass rate; None without tests."""
         return self.passed / self.total if self.total else None
 
+    @property
+    def clearly_missed(self) -> bool:
+        """Whether the whole interval lies below the threshold."""
+        return self.total > 0 and self.interval.high < self.threshold
+
 
 def judge_gate(split: str, threshold: float, passed: int, total: int, confidence: float = 0.95) -> GateResult:
     """Compare ``passed`` of ``total`` conversations with a threshold. Without any conversation nothing is met."""
     interval = wilson(passed, total, confidence)
     met = total > 0 and passed / total >= threshold
-    more = more_needed(passed, total, threshold, confidence) if total else _flawless_needed(threshold, confidence)
+    more = _more(passed, total, threshold, confidence)
     return GateResult(split, threshold, passed, total, interval, met, met and interval.low >= threshold, more)
+
+
+def _more(passed: int, total: int, threshold: float, confidence: float) -> int | None:
+    if not total:
+        return _flawless_needed(threshold, confidence)
+    if passed / total >= threshold:
+        return more_needed(passed, total, threshold, confidence)
+    # That a rate is below the threshold is proven as that of the failures is above the rest.
+    return more_needed(total - passed, total, 1 - threshold, confidence)
 
 
 def _flawless_needed(threshold: float, confidence: float, limit: int = 10_000) -> int | None:

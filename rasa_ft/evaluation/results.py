@@ -55,7 +55,8 @@ class CaseOutcome:
     """How one E2E test ended. ``case`` is ``file::name``, ``place`` is ``file:line``, ``failure`` says what was missed.
 
     ``diff`` lines begin with ``+`` (expected), ``-`` (happened instead) or a blank (agreed).
-    ``unanswered``: the model server failed in it, so that it says nothing about the model.
+    ``unanswered``: the model server failed in it, so that it says nothing about the model. ``flows``: those that the
+    teacher's conversation goes through.
     """
 
     split: str
@@ -66,6 +67,7 @@ class CaseOutcome:
     diff: tuple[str, ...] = ()
     unanswered: bool = False
     turns: tuple[SaidTurn, ...] = ()
+    flows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from rasa_ft.evaluation.commands import CommandScores
+from rasa_ft.evaluation.comparisons import Comparison, TurnComparison
 from rasa_ft.evaluation.gates import GateResult
+from rasa_ft.evaluation.must_pass import MustPass
 from rasa_ft.evaluation.results import EvaluationResult, ModelResult, SplitResult
 from rasa_ft.evaluation.statistics import Interval, wilson
-from rasa_ft.evaluation.verdict import Comparison
 
+# Rises when a field changes its meaning or goes; fields may be added at any time. docs/verdict.md describes them.
 SCHEMA = "rasa_ft/verdict/1"
 
 
@@ -26,6 +28,8 @@ def verdict_json(result: EvaluationResult) -> dict[str, Any]:
         "reasons": list(verdict.reasons),
         "more_tests": verdict.more_tests,
         "gates": [_gate(gate) for gate in verdict.gates],
+        "turns": None if verdict.turns is None else _turns(verdict.turns),
+        "must_pass": [_must_pass(wanted) for wanted in verdict.must_pass],
         "comparisons": [_comparison(comparison) for comparison in verdict.comparisons],
         "models": {role: _model(model) for role, model in result.models.items()},
         "assistant": result.assistant,
@@ -72,6 +76,29 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "not_worse_than_margin": comparison.not_worse,
         "conversations_needed": comparison.needed,
     }
+
+
+def _turns(turns: TurnComparison) -> dict[str, Any]:
+    return {
+        "other": turns.other,
+        "split": turns.split,
+        "finding": turns.finding.value,
+        "conversations": turns.conversations,
+        "messages": turns.rates.messages,
+        "only_tuned_right": turns.rates.only_first,
+        "only_other_right": turns.rates.only_second,
+        "difference": _rounded(turns.difference),
+        "interval": _interval(turns.interval),
+        "margin": turns.margin,
+        "alpha": turns.alpha,
+        "design_effect": _rounded(turns.design_effect),
+        "conversations_needed": turns.needed,
+        "more_conversations": turns.more,
+    }
+
+
+def _must_pass(wanted: MustPass) -> dict[str, Any]:
+    return {"name": wanted.name, "tests": list(wanted.tests), "failed": list(wanted.failed)}
 
 
 def _model(model: ModelResult) -> dict[str, Any]:

@@ -1,13 +1,16 @@
-"""Ship it or not: what the gates and the evidence behind them allow to say."""
+"""Ship it or not: what the gates, the teacher's results and the evidence behind them allow to say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rasa_ft.evaluation import wording
+from rasa_ft.evaluation.clustered import MIN_CONVERSATIONS
+from rasa_ft.evaluation.comparisons import Comparison, Finding, TurnComparison
 from rasa_ft.evaluation.gates import GateResult, Gates, judge_gate
-from rasa_ft.evaluation.statistics import Interval, Paired, mcnemar_exact, noninferiority_size, paired_difference
+from rasa_ft.evaluation.must_pass import MustPass
 
 
 class Outcome(StrEnum):
@@ -17,32 +20,12 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The tuned model against another one on the same conversations.
-
-    ``difference`` is the tuned model's pass rate minus the other's, as a fraction; ``p_value`` that of McNemar's exact
-    test. ``needed`` conversations would show that the tuned model is at most ``margin`` worse, if it is as good and
-    the two differ on as many conversations as here; None where they differ on none.
-    """
-
-    other: str
-    split: str
-    pairs: Paired
-    difference: float
-    interval: Interval
-    p_value: float
-    margin: float
-    needed: int | None
-
-    @property
-    def not_worse(self) -> bool:
-        """Whether the interval excludes that the tuned model is more than ``margin`` worse."""
-        return self.interval.low >= -self.margin
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """``headline`` is one sentence; ``reasons`` are full sentences; ``more_tests`` goes with too little evidence."""
+    """``headline`` is one sentence; ``reasons`` are full sentences; ``more_tests`` goes with too little evidence.
+
+    ``gates`` are those of the training and of the validation conversations, ``turns`` is the comparison with the
+    teacher that the verdict rests on (None where there was none), ``comparisons`` are for information.
+    """
 
     outcome: Outcome
     headline: str
@@ -50,29 +33,18 @@ class Verdict:
     gates: tuple[GateResult, ...]
     comparisons: tuple[Comparison, ...] = ()
     more_tests: int | None = None
+    turns: TurnComparison | None = None
+    must_pass: tuple[MustPass, ...] = ()
 
     @property
     def gates_met(self) -> bool:
-        """Whether all observed rates reach their thresholds; a command ends with exit code 3 if not."""
+        """Whether all observed rates reach their thresholds."""
         return all(gate.met for gate in self.gates)
 
-
-def compare(
-    other: str, split: str, tuned: Mapping[str, bool], others: Mapping[str, bool], *, gates: Gates, margin: float = 0.05
-) -> Comparison:
-    """Compare the outcomes of the conversations (id -> passed) that both models were tested with."""
-    shared = [case for case in tuned if case in others]
-    pairs = Paired.of([tuned[case] for case in shared], [others[case] for case in shared])
-    return Comparison(
-        other=other,
-        split=split,
-        pairs=pairs,
-        difference=pairs.difference,
-        interval=paired_difference(pairs, gates.confidence),
-        p_value=mcnemar_exact(pairs),
-        margin=margin,
-        needed=noninferiority_size(pairs.discordant, margin) if pairs.discordant else None,
-    )
+    @property
+    def refused(self) -> bool:
+        """Whether a command ends with exit code 3: not to be shipped, or a gate is not met."""
+        return self.outcome is Outcome.DO_NOT_SHIP or not self.gates_met
 
 
 def decide(
@@ -82,104 +54,110 @@ def decide(
     *,
     comparisons: Sequence[Comparison] = (),
     unanswered: int = 0,
+    turns: TurnComparison | None = None,
+    must_pass: Sequence[MustPass] = (),
 ) -> Verdict:
     """The verdict on a tuned model from its (passed, total) training and validation conversations.
 
-    A gate that is not met: do not ship. Both met, and the low end of the validation interval reaches its gate: ship.
-    Otherwise there is not enough evidence. The training gate is judged by the observed rate only: those conversations
+    The first line that applies decides:
+
+    ==  ======================================================================================  ===================
+    1   A test that must pass fails.                                                            do not ship
+    2   The training rate is below its gate, or the validation rate's whole interval is.        do not ship
+    3   The tuned model is shown to be further behind the teacher on messages than the margin.  do not ship
+    4   The validation rate is below its gate, but its interval reaches it.                     not enough evidence
+    5   There are fewer than 20 validation conversations, or none in training.                  not enough evidence
+    6   No test goes through something that must pass.                                          not enough evidence
+    7   It is not shown that the tuned model is at most the margin behind.                      not enough evidence
+    8   None of this: the gates are met, and the tuned model is shown to be good enough.        ship
+    ==  ======================================================================================  ===================
+
+    Without ``turns``, the comparison with the teacher, line 3 is passed over and line 7 asks that the low end of the
+    validation interval reaches its gate. The training gate is judged by the observed rate only: those conversations
     are not a sample of something larger, they are what the model was trained on.
     """
-    on_train = judge_gate("train", gates.train, *train, gates.confidence)
-    on_validation = judge_gate("validation", gates.validation, *validation, gates.confidence)
-    both = (on_train, on_validation)
-    outcome, more = _outcome(on_train, on_validation)
-    reasons = [_sentence(gate, gates.confidence) for gate in both]
-    if outcome is Outcome.NOT_ENOUGH_EVIDENCE:
-        reasons.append(_ask_for_tests(on_validation, more))
+    found = _Found(
+        judge_gate("train", gates.train, *train, gates.confidence),
+        judge_gate("validation", gates.validation, *validation, gates.confidence),
+        turns,
+        tuple(must_pass),
+    )
+    outcome = found.outcome()
+    more = found.more() if outcome is Outcome.NOT_ENOUGH_EVIDENCE else None
+    reasons = [*found.reasons(gates.confidence, asking=outcome is Outcome.NOT_ENOUGH_EVIDENCE)]
     if unanswered:
-        reasons.append(
-            f"In {_count(unanswered, 'conversation')} the model server gave no answer; they count as failed, "
-            "so run the evaluation again."
-        )
-    reasons += [_comparison_sentence(comparison) for comparison in comparisons if comparison.pairs.total]
-    return Verdict(outcome, _headline(outcome, both, more), tuple(reasons), both, tuple(comparisons), more)
-
-
-def _outcome(train: GateResult, validation: GateResult) -> tuple[Outcome, int | None]:
-    if not validation.total:
-        return Outcome.NOT_ENOUGH_EVIDENCE, validation.more
-    if not (train.met and validation.met):
-        return Outcome.DO_NOT_SHIP, None
-    if validation.proven:
-        return Outcome.SHIP, None
-    return Outcome.NOT_ENOUGH_EVIDENCE, validation.more
-
-
-def _headline(outcome: Outcome, gates: Sequence[GateResult], more: int | None) -> str:
-    if outcome is Outcome.SHIP:
-        return "Ship: both gates are met, and there are enough validation tests to prove it."
-    if outcome is Outcome.NOT_ENOUGH_EVIDENCE:
-        tests = (
-            f"write about {_count(more, 'more validation test')}" if more else "far more validation tests are needed"
-        )
-        return f"Not enough evidence: {tests}."
-    missed = [gate for gate in gates if not gate.met]
-    shortfalls = " and ".join(f"{_percent(gate.rate)} of the {_adjective(gate)} conversations pass" for gate in missed)
-    needed = " and ".join(_percent(gate.threshold) for gate in missed)
-    return f"Do not ship: {shortfalls}; {needed} {'is' if len(missed) == 1 else 'are'} needed."
-
-
-def _sentence(gate: GateResult, confidence: float) -> str:
-    if gate.rate is None:
-        return f"There are no {_adjective(gate)} conversations, so nothing is known about that gate."
-    relation = "the gate is met" if gate.met else "the gate is not met"
-    return (
-        f"{gate.passed} of {gate.total} {_adjective(gate)} conversations pass: {_percent(gate.rate)} against "
-        f"{_percent(gate.threshold)}, {relation}. As far as {_count(gate.total, 'test')} can tell, the true rate lies "
-        f"between {_percent(gate.interval.low)} and {_percent(gate.interval.high)} ({_percent(confidence)} confidence)."
+        reasons.append(wording.unanswered_sentence(unanswered))
+    reasons += [wording.comparison_sentence(comparison) for comparison in comparisons if comparison.pairs.total]
+    return Verdict(
+        outcome, found.headline(outcome, more), tuple(reasons), found.gates, tuple(comparisons), more, turns, found.must
     )
 
 
-def _ask_for_tests(gate: GateResult, more: int | None) -> str:
-    if more is None:
-        return "The validation rate is so close to its gate that no reasonable number of tests could prove it."
-    if gate.rate is None:
-        return f"If all of them passed, {_count(more, 'validation conversation')} would prove the gate."
-    return (
-        f"If the rate stays as it is, about {_count(more, 'more validation test')} would prove "
-        f"that at least {_percent(gate.threshold)} pass."
-    )
+@dataclass(frozen=True)
+class _Found:
+    """All that decides."""
 
+    train: GateResult
+    validation: GateResult
+    turns: TurnComparison | None
+    must: tuple[MustPass, ...]
 
-def _comparison_sentence(comparison: Comparison) -> str:
-    pairs, other = comparison.pairs, comparison.other
-    tests = _count(pairs.total, f"{comparison.split} conversation")
-    span = f"{_points(comparison.interval.low)} to {_points(comparison.interval.high)}"
-    return (
-        f"Against the {other} on the same {tests}: {_points(comparison.difference)} points (interval {span}). "
-        f"Only the tuned model passes {pairs.only_first} of them, only the {other} {pairs.only_second} "
-        f"(McNemar's exact test: {_p_value(comparison.p_value)})."
-    )
+    @property
+    def gates(self) -> tuple[GateResult, ...]:
+        return (self.train, self.validation)
 
+    def outcome(self) -> Outcome:
+        worse = self.turns is not None and self.turns.finding is Finding.WORSE
+        if wording.failing(self.must) or self.gate_missed or worse:
+            return Outcome.DO_NOT_SHIP
+        known = self.train.total and self.validation.met and not self.too_few and not self.untested
+        return Outcome.SHIP if known and self.proven else Outcome.NOT_ENOUGH_EVIDENCE
 
-def _adjective(gate: GateResult) -> str:
-    return "training" if gate.split == "train" else gate.split
+    @property
+    def gate_missed(self) -> bool:
+        return (self.train.total > 0 and not self.train.met) or self.validation.clearly_missed
 
+    @property
+    def too_few(self) -> bool:
+        return self.validation.total < MIN_CONVERSATIONS
 
-def _p_value(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+    @property
+    def untested(self) -> int:
+        """How many names of what must pass were not tested."""
+        return sum(not wanted.tests for wanted in self.must)
 
+    @property
+    def proven(self) -> bool:
+        return self.validation.proven if self.turns is None else self.turns.finding is Finding.NOT_WORSE
 
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.0f}".replace("-", "\N{MINUS SIGN}")
+    @property
+    def gate_open(self) -> bool:
+        """Whether more tests are needed for the validation gate itself."""
+        return not self.validation.met or (self.turns is None and not self.validation.proven)
 
+    def more(self) -> int | None:
+        """How many more validation tests would settle what is open; None if no reasonable number would."""
+        wanted = [MIN_CONVERSATIONS - self.validation.total, self.untested]
+        open_ones = [self.validation.more] if self.gate_open else []
+        if self.turns is not None:
+            open_ones.append(self.turns.more)
+        known = [number for number in open_ones if number is not None]
+        return None if len(known) < len(open_ones) else max(*wanted, *known)
 
-def _percent(rate: float | None) -> str:
-    if rate is None:
-        return "no tests"
-    text = f"{100 * rate:.1f}".removesuffix(".0")
-    return f"{text} %"
+    def headline(self, outcome: Outcome, more: int | None) -> str:
+        if outcome is Outcome.SHIP:
+            return wording.ship_headline(self.turns)
+        if outcome is Outcome.DO_NOT_SHIP:
+            return wording.refusal_headline(self.gates, self.turns, self.must, by_gates=self.gate_missed)
+        return wording.open_headline([gate for gate in self.gates if gate.total and not gate.met], more)
 
-
-def _count(number: int | None, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    def reasons(self, confidence: float, *, asking: bool) -> list[str]:
+        reasons = [wording.gate_sentence(gate, confidence) for gate in self.gates]
+        if asking and self.gate_open:
+            reasons.append(wording.gate_request(self.validation))
+        if asking and self.too_few and self.validation.total:
+            reasons.append(wording.too_few_sentence(self.validation))
+        reasons += [wording.must_pass_sentence(wanted) for wanted in self.must]
+        if self.turns is not None:
+            reasons.append(wording.turns_sentence(self.turns))
+        return reasons

@@ -132,7 +132,7 @@ def _vllm(settings: ServeSettings, *, cpu: bool) -> ServerCommand:
     arguments += ["--dtype", settings.dtype, "--max-model-len", str(_length(settings)), "--enable-prefix-caching"]
     if model.adapter:
         arguments += ["--enable-lora", "--lora-modules", f"{name}={model.adapter}"]
-        arguments += ["--max-lora-rank", str(_allowed_rank(model.adapter_rank))]
+        arguments += ["--max-lora-rank", str(allowed_rank(model.adapter_rank))]
     environment = dict(_QUIET)
     if cpu:
         # Compilation takes over a minute and gains nothing for short answers; one worker needs no process of its own.
@@ -174,8 +174,8 @@ def _context_length(folder: Path) -> int | None:
     return int(length) if length else None
 
 
-def _allowed_rank(rank: int) -> int:
-    """vLLM takes only certain maximum ranks."""
+def allowed_rank(rank: int) -> int:
+    """The next maximum rank that vLLM takes; it takes only certain ones."""
     return next((allowed for allowed in (8, 16, 32, 64, 128, 256, 320, 512) if rank <= allowed), rank)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from rasa_ft.errors import DataError, Location, UsageError
 from rasa_ft.training.sections import (
     DatasetSection,
+    EvaluationSection,
     LoraSection,
     PrefixSharingSection,
     QuantizationSection,
@@ -40,6 +41,7 @@ class TrainingRecipe(Section):
     dataset: DatasetSection = DatasetSection()
     lora: LoraSection = LoraSection()
     training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
     prefix_sharing: PrefixSharingSection = PrefixSharingSection()
 
     @model_validator(mode="after")
@@ -48,6 +50,12 @@ class TrainingRecipe(Section):
             raise ValueError("prefix_sharing needs backend peft")
         if self.prefix_sharing.enabled and self.training.packing:
             raise ValueError("prefix_sharing packs rows in its own way; give it or training.packing, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _evaluation_is_possible(self) -> TrainingRecipe:
+        if self.evaluation.early_stopping_patience is not None and self.training.eval_steps is None:
+            raise ValueError("evaluation.early_stopping_patience needs training.eval_steps")
         return self
 
     def with_data(self, folder: Path) -> TrainingRecipe:

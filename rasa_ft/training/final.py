@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from rasa_ft.errors import DataError
 from rasa_ft.training.config import TrainingRecipe
+from rasa_ft.training.identity import identity
 from rasa_ft.training.model_card import MANIFEST, read_object
-from rasa_ft.training.trainer import identity
 
 _COMPARED = {"recipe": "settings", "dataset": "data sets", "inputs": "content of its data"}
 

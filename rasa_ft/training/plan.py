@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rasa_ft.training import processes
 from rasa_ft.training.base_models import load_config
 from rasa_ft.training.config import TrainingRecipe
 from rasa_ft.training.data import TrainingData, load_data
@@ -130,12 +131,12 @@ def _batches(recipe: TrainingRecipe, data: TrainingData) -> int:
     from rasa_ft.training.trainer import turn_sampler
 
     if recipe.prefix_sharing.enabled:
-        return len(turn_sampler(recipe, data))
+        return len(turn_sampler(recipe, data, processes=processes.count()))
     training = recipe.training
     rows = len(data.train)
     if training.packing:
         rows = math.ceil(sum(len(row.tokens) for row in data.train) / training.max_length)
-    return math.ceil(rows / training.per_device_train_batch_size)
+    return math.ceil(rows / (training.per_device_train_batch_size * processes.count()))
 
 
 def longest_step(recipe: TrainingRecipe, data: TrainingData) -> Step:

@@ -102,6 +102,8 @@ def greedy_answers(model: Any, prompts: Sequence[tuple[int, ...]], *, end: int, 
     answers: list[list[int]] = [[] for _ in prompts]
     with torch.no_grad():
         static = _prefilled(model, prompts[0][:shared])
+        if static is None:
+            shared = 0
         for start in range(0, len(order), _BATCH):
             chosen = order[start : start + _BATCH]
             tails = [list(prompts[index][shared:]) for index in chosen]
@@ -111,9 +113,18 @@ def greedy_answers(model: Any, prompts: Sequence[tuple[int, ...]], *, end: int, 
 
 
 def _prefilled(model: Any, prefix: Sequence[int]) -> Any:
+    """The cache after ``prefix``; None where there is nothing to share, or a layer keeps something else than that."""
     import torch
+    from transformers.cache_utils import DynamicLayer
 
-    return model(input_ids=torch.tensor([prefix]), use_cache=True).past_key_values if prefix else None
+    if not prefix:
+        return None
+    cache = model(input_ids=torch.tensor([prefix], device=_device(model)), use_cache=True).past_key_values
+    return cache if all(type(layer) is DynamicLayer for layer in cache.layers) else None
+
+
+def _device(model: Any) -> Any:
+    return next(model.parameters()).device
 
 
 def _decode(
@@ -122,12 +133,14 @@ def _decode(
     """One batch, padded on the left between the shared prefix and the tails."""
     import torch
 
+    device = _device(model)
     width = max(map(len, tails))
-    lengths = torch.tensor([len(tail) for tail in tails])
-    inputs = torch.tensor([[0] * (width - len(tail)) + tail for tail in tails])
-    seen = torch.arange(width)[None] >= width - lengths[:, None]
-    attention_mask = torch.cat((torch.ones(len(tails), shared, dtype=torch.bool), seen), 1).long()
-    positions = (shared + torch.arange(width)[None] - (width - lengths)[:, None]).clamp(min=0)
+    lengths = torch.tensor([len(tail) for tail in tails], device=device)
+    inputs = torch.tensor([[0] * (width - len(tail)) + tail for tail in tails], device=device)
+    places = torch.arange(width, device=device)[None]
+    seen = places >= width - lengths[:, None]
+    attention_mask = torch.cat((seen.new_ones(len(tails), shared), seen), 1).long()
+    positions = (shared + places - (width - lengths)[:, None]).clamp(min=0)
     cache = _cache(model, static, len(tails))
     answers: list[list[int]] = [[] for _ in tails]
     open_rows = set(range(len(tails)))

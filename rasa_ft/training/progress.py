@@ -3,30 +3,61 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from rasa_ft.files import write_text
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens that went through a training.
+
+    ``computed`` went through the model, padding included; ``of_rows`` are those of the same rows in plain batches
+    without padding; of these, ``learned`` are the ones that the loss is made of.
+    """
+
+    computed: int = 0
+    of_rows: int = 0
+    learned: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(self.computed + other.computed, self.of_rows + other.of_rows, self.learned + other.learned)
 
 
 @dataclass(frozen=True)
 class Progress:
     """State after one optimizer step; losses are means over answer tokens, in nats.
 
-    ``validation_exact`` is the share of validation turns that greedy decoding would answer exactly right.
-
-    ``tokens_per_second`` counts tokens that were computed; ``seconds`` counts from the first step.
+    ``validation_exact`` is the share of validation turns that greedy decoding answers exactly right. Tokens are counted
+    as in `Tokens`, and their speeds without the time of validation; a resumed run goes on counting. ``seconds`` are all
+    since the first step, ``eta_seconds`` those that are left at the pace so far. ``memory_gib`` is what this process
+    has reserved on the GPU, or on a CPU its resident memory.
     """
 
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    seconds: float
-    tokens: int
-    tokens_per_second: float
+    step: int = 0
+    steps: int = 0
+    loss: float = math.nan
+    learning_rate: float = 0.0
+    seconds: float = 0.0
+    eta_seconds: float = 0.0
+    tokens_computed: int = 0
+    tokens_of_rows: int = 0
+    tokens_learned: int = 0
+    tokens_per_second: float = 0.0
+    row_tokens_per_second: float = 0.0
+    learned_tokens_per_second: float = 0.0
+    memory_gib: float = 0.0
     validation_loss: float | None = None
     validation_exact: float | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        """All tokens up to this step."""
+        return Tokens(self.tokens_computed, self.tokens_of_rows, self.tokens_learned)
 
 
 OnProgress = Callable[[Progress], None]
@@ -48,6 +79,16 @@ def read_log(path: Path) -> list[Mapping[str, float]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def cut_log(path: Path, step: int) -> Progress:
+    """Leave the lines up to ``step`` in a training log, as if the run had stopped there; the last of them."""
+    kept = [line for line in read_log(path) if line.get("step", step + 1) <= step] if path.is_file() else []
+    write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+    known = {field.name for field in fields(Progress)}
+    # Log lines hold numbers only, in the fields that they came from.
+    last: dict[str, Any] = {key: value for key, value in (kept[-1] if kept else {}).items() if key in known}
+    return Progress(**last)
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:

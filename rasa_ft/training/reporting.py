@@ -1,29 +1,36 @@
-"""What is said while a training runs: a log line, a call of ``on_progress``, a look at the validation set."""
+"""What is said while a training runs: a log line and a call of ``on_progress`` for each step that is logged.
+
+Every process of a training counts, since the tokens are those of all; the main one alone says anything.
+"""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rasa_ft.training.data import TrainingData
-from rasa_ft.training.progress import OnProgress, Progress, append_line
-
-_VALIDATION_ROWS = 48
+from rasa_ft.training import memory, processes
+from rasa_ft.training.progress import OnProgress, Progress, Tokens, append_line
 
 
 class Report:
-    """Turns the trainer's log events into `Progress`, log lines and looks at the validation set."""
+    """Turns the trainer's log events into `Progress` and lines of the training log.
 
-    def __init__(self, path: Path, on_progress: OnProgress | None, *, fresh: bool) -> None:
+    ``resumed`` is where an interrupted run stood, from which steps, seconds and tokens are counted on.
+    """
+
+    def __init__(self, path: Path, on_progress: OnProgress | None, resumed: Progress | None = None) -> None:
         self._path = path
         self._on_progress = on_progress
+        self._before = resumed or Progress()
         self._started = time.perf_counter()
-        self.last = Progress(0, 0, float("nan"), 0.0, 0.0, 0, 0.0)
-        if fresh:
+        self._examining = 0.0
+        self.last = self._before
+        if resumed is None and processes.is_main():
             path.unlink(missing_ok=True)
 
-    def callback(self, trainer: Any, data: TrainingData, every: int | None) -> Any:
+    def callback(self, trainer: Any) -> Any:
         """A transformers callback; the class is made here because its base is a heavy import."""
         from transformers import TrainerCallback
 
@@ -33,49 +40,57 @@ class Report:
             def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 report._started = time.perf_counter()
 
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                # What is examined or saved has a line in the log: a resumed run counts on from there.
+                control.should_log |= control.should_evaluate or control.should_save
+
+            on_epoch_end = on_step_end
+
             def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
                 if logs and "loss" in logs:
-                    due = every is not None and (state.global_step % every == 0 or state.global_step == state.max_steps)
-                    report._add(state, logs, trainer, _validation(trainer, data) if due else {})
+                    report._note(state, logs, trainer.tokens)
+                    if not control.should_evaluate:
+                        report._say()
+
+            def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+                report._add_validation(given["metrics"])
+                report._say()
 
         return Callback()
 
-    def _add(self, state: Any, logs: dict[str, Any], trainer: Any, validation: dict[str, float]) -> None:
+    def _note(self, state: Any, logs: dict[str, Any], tokens: Tokens) -> None:
+        before = self._before
         seconds = time.perf_counter() - self._started
-        tokens = getattr(trainer, "tokens_computed", None) or int(logs.get("num_tokens", 0))
+        working = max(seconds - self._examining, 1e-9)
+        done = state.global_step - before.step
+        total = before.tokens + tokens
         self.last = Progress(
             step=state.global_step,
             steps=state.max_steps,
             loss=float(logs["loss"]),
             learning_rate=float(logs.get("learning_rate", 0.0)),
-            seconds=round(seconds, 2),
-            tokens=tokens,
-            tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
-            **validation,
+            seconds=round(before.seconds + seconds, 2),
+            eta_seconds=round(seconds / max(done, 1) * (state.max_steps - state.global_step), 1),
+            tokens_computed=total.computed,
+            tokens_of_rows=total.of_rows,
+            tokens_learned=total.learned,
+            tokens_per_second=round(tokens.computed / working, 1),
+            row_tokens_per_second=round(tokens.of_rows / working, 1),
+            learned_tokens_per_second=round(tokens.learned / working, 1),
+            memory_gib=memory.used_gib(),
         )
-        append_line(self._path, self.last)
-        if self._on_progress:
-            self._on_progress(self.last)
 
+    def _add_validation(self, metrics: dict[str, float]) -> None:
+        self._examining += metrics["eval_runtime"]
+        exact = metrics.get("eval_exact")
+        self.last = replace(
+            self.last,
+            validation_loss=round(metrics["eval_loss"], 5),
+            validation_exact=None if exact is None else round(exact, 4),
+        )
 
-def _validation(trainer: Any, data: TrainingData) -> dict[str, float]:
-    """Loss, and share of exact answers where rows are packed, on up to 48 validation turns spread over the set."""
-    import torch
-
-    from rasa_ft.training.shared_loss import plain_loss, score
-    from rasa_ft.training.shared_trainer import SharedSFTTrainer
-
-    rows = list({row.group: row for row in reversed(data.validation)}.values())[::-1]
-    rows = rows[:: max(1, -(-len(rows) // _VALIDATION_ROWS))]
-    if not rows:
-        return {}
-    model = trainer.model
-    model.eval()
-    if isinstance(trainer, SharedSFTTrainer):
-        loss, exact = score(model, rows)
-        found = {"validation_loss": round(loss, 5), "validation_exact": round(sum(exact) / len(exact), 4)}
-    else:
-        with torch.no_grad():
-            found = {"validation_loss": round(float(plain_loss(model, rows)), 5)}
-    model.train()
-    return found
+    def _say(self) -> None:
+        if processes.is_main():
+            append_line(self._path, self.last)
+            if self._on_progress:
+                self._on_progress(self.last)

@@ -83,9 +83,12 @@ def _missing(recipe: TrainingRecipe) -> Iterator[Missing]:
 def _missing_trackers(trackers: Iterable[str]) -> Iterator[Missing]:
     if "tensorboard" in trackers and not (_is_installed("tensorboard") or _is_installed("tensorboardX")):
         yield Missing("report_to tensorboard needs tensorboard.", "pip install 'rasa_ft[board]'")
+    without = "Without it: --set training.report_to=none"
+    for name in ("mlflow", "trackio"):
+        if name in trackers and not _is_installed(name):
+            yield Missing(f"report_to {name} needs {name}.", f"pip install {name}. {without}")
     if "wandb" not in trackers:
         return
-    without = "Without it: --set training.report_to=none"
     if not _is_installed("wandb"):
         yield Missing("report_to wandb needs wandb.", f"pip install wandb. {without}")
     if os.environ.get("WANDB_MODE") not in _WANDB_OFF and not os.environ.get("WANDB_API_KEY"):

@@ -226,6 +226,21 @@ class TrainingSection(Section):
         return self
 
 
+class EvaluationSection(Section):
+    """What is done every ``training.eval_steps`` with validation rows; without such rows, nothing.
+
+    ``rows`` turns spread over the set are answered with up to ``max_new_tokens`` tokens each. The best checkpoint has
+    the most exact answers, and among equals the smallest loss: with ``load_best_model_at_end`` it is the result. That
+    is off unless chosen: the same rows judge the model later, and a checkpoint chosen by them looks better than it is.
+    Training stops after ``early_stopping_patience`` evaluations in a row that are no better.
+    """
+
+    rows: int = Field(default=48, ge=1)
+    max_new_tokens: int = Field(default=64, ge=1)
+    load_best_model_at_end: bool = False
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+
+
 class PrefixSharingSection(Section):
     """Prefix-shared training: what the rows of a step have in common is computed once.
 

@@ -47,20 +47,22 @@ def base_of(model: Any) -> Any:
 
 def answer_logits(model: Any, batch: Batch) -> Tensor:
     """Logits (L, vocabulary), in fp32, of the tokens that predict a label; the LM head sees no others."""
-    language_model = base_of(model)
-    hidden = language_model.base_model(
+    # Through the model as it is wrapped: DDP averages gradients only of what went through its own forward.
+    output = model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
         prefix_tree=batch["prefix_tree"],
         use_cache=False,
-    ).last_hidden_state
-    logits: Tensor = language_model.get_output_embeddings()(hidden[0, batch["label_positions"]])
+        logits_to_keep=batch["label_positions"],
+    )
+    logits: Tensor = output.logits[0]
     return logits.float()
 
 
 def shared_loss(model: Any, batch: Batch) -> Tensor:
-    """Mean cross-entropy over the answers of a packed step."""
-    return functional.cross_entropy(answer_logits(model, batch), batch["label_ids"])
+    """Mean cross-entropy over the answers of a packed step; 0 if nothing in it is learned."""
+    total = functional.cross_entropy(answer_logits(model, batch), batch["label_ids"], reduction="sum")
+    return total / max(len(batch["label_ids"]), 1)
 
 
 def score(model: Any, rows: Sequence[TrainingRow]) -> tuple[float, list[bool]]:
@@ -81,12 +83,11 @@ def score(model: Any, rows: Sequence[TrainingRow]) -> tuple[float, list[bool]]:
 
 def plain_loss(model: Any, rows: Sequence[TrainingRow]) -> Tensor:
     """The same loss computed row by row with the model's ordinary attention."""
-    language_model = base_of(model)
-    device = next(language_model.parameters()).device
+    device = next(base_of(model).parameters()).device
     total = torch.zeros((), device=device)
     for row in rows:
         tokens = torch.tensor([row.tokens], device=device)
-        logits = language_model(input_ids=tokens, use_cache=False).logits[0, len(row.prompt) - 1 : -1]
+        logits = model(input_ids=tokens, use_cache=False).logits[0, len(row.prompt) - 1 : -1]
         labels = torch.tensor(row.completion, device=device)
         total = total + functional.cross_entropy(logits.float(), labels, reduction="sum")
     return total / sum(len(row.completion) for row in rows)

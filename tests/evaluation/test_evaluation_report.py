@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from rasa_ft.calm.commands import ChitChat, Command, SetSlot, StartFlow
 from rasa_ft.calm.dsl import codec_for
 from rasa_ft.evaluation.commands import same_commands, score_commands
+from rasa_ft.evaluation.comparisons import compare, compare_turns
 from rasa_ft.evaluation.gates import Gates
+from rasa_ft.evaluation.must_pass import MustPass
 from rasa_ft.evaluation.report.plots import latency_svg, save_plots
 from rasa_ft.evaluation.report.render import percent, render_report, seconds, side_by_side
 from rasa_ft.evaluation.results import CaseOutcome, EvaluationResult, ModelResult, SaidTurn, SplitResult, TurnResult
 from rasa_ft.evaluation.summary import SCHEMA, turn_rows, verdict_json
-from rasa_ft.evaluation.verdict import compare, decide
+from rasa_ft.evaluation.verdict import decide
 
 CODEC = codec_for("v2")
 GOLD: list[tuple[Command, ...]] = [(StartFlow("book"), SetSlot("city", "York")), (SetSlot("day", "<b>today</b>"),)]
@@ -181,3 +184,14 @@ def test_percent_never_claims_all_or_nothing(rate: float | None, shown: str) -> 
 @pytest.mark.parametrize(("value", "shown"), [(None, "–"), (0.0432, "43 ms"), (0.44, "0.4 s"), (34.2, "34 s")])
 def test_seconds(value: float | None, shown: str) -> None:
     assert seconds(value).replace("\N{NO-BREAK SPACE}", " ") == shown
+
+
+def test_every_field_of_the_verdict_is_described() -> None:
+    described = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text(encoding="utf-8")
+    result = evaluation()
+    turns = compare_turns("teacher", "validation", {("a", 1): True}, {("a", 1): True}, gates=Gates())
+    must_pass = (MustPass("book", (), ()),)
+    content = verdict_json(replace(result, verdict=replace(result.verdict, turns=turns, must_pass=must_pass)))
+    parts = (content["gates"][0], content["turns"], content["must_pass"][0], content["comparisons"][0])
+    names = {*content, *(name for part in parts for name in part), *content["models"]["tuned"], content["schema"]}
+    assert {name for name in names if f"`{name}`" not in described} == set()

@@ -12,6 +12,9 @@ from rasa_ft.evaluation.statistics import (
     noninferiority_size,
     paired_difference,
     percentile,
+    t_quantile,
+    tango_interval,
+    tango_statistic,
     wilson,
 )
 
@@ -79,6 +82,41 @@ def test_paired_interval_mirrors_when_the_models_change_places(
     assert -1 <= interval.low <= pairs.difference <= interval.high <= 1
     assert mcnemar_exact(pairs) == mcnemar_exact(swapped)
     assert 0 < mcnemar_exact(pairs) <= 1
+
+
+def test_tango_published() -> None:
+    # Bentur 2009 as in Fagerland et al., Stat. Med. 33 (2014) 2850.
+    interval = tango_interval(1, 7, 21, 1.959964)
+    assert interval.low == pytest.approx(-0.517, abs=5e-4)
+    assert interval.high == pytest.approx(-0.026, abs=5e-4)
+
+
+@given(st.integers(1, 400), st.floats(0.5, 4))
+def test_tango_of_models_that_never_differ(total: int, critical: float) -> None:
+    """Tango's interval then has a closed form, that of Wilson's for no failure."""
+    interval = tango_interval(0, 0, total, critical)
+    assert interval.high == pytest.approx(critical**2 / (total + critical**2))
+    assert interval.low == pytest.approx(-interval.high)
+
+
+@given(*[st.integers(0, 60)] * 3, st.floats(0.5, 4))
+def test_tango_mirrors_contains_and_is_mcnemars_at_0(both: int, first: int, second: int, critical: float) -> None:
+    total = both + first + second
+    interval, swapped = tango_interval(first, second, total, critical), tango_interval(second, first, total, critical)
+    assert interval.low == pytest.approx(-swapped.high, abs=1e-9)
+    assert -1 <= interval.low <= (first - second) / max(1, total) <= interval.high <= 1
+    if first + second:
+        at_0 = tango_statistic(first, second, total, 0.0)
+        assert at_0 == pytest.approx((first - second) / (first + second) ** 0.5)
+
+
+# Table of Student's t.
+@pytest.mark.parametrize(
+    ("probability", "freedom", "value"),
+    [(0.95, 5, 2.015), (0.95, 10, 1.812), (0.95, 28, 1.701), (0.975, 5, 2.571), (0.975, 30, 2.042), (0.5, 7, 0.0)],
+)
+def test_t_quantile(probability: float, freedom: int, value: float) -> None:
+    assert t_quantile(probability, freedom) == pytest.approx(value, abs=1e-3)
 
 
 def test_pairs_are_counted_in_order() -> None:

@@ -14,7 +14,7 @@ from desk_assistant import DESK
 
 from rasa_ft.cli import evaluate as cli
 from rasa_ft.engine.embedded import load_engine
-from rasa_ft.errors import DataError, LLMUnavailable
+from rasa_ft.errors import DataError, LLMUnavailable, UsageError
 from rasa_ft.evaluation.gates import Gates
 from rasa_ft.evaluation.verdict import Outcome
 from rasa_ft.llm.client import Completion, Request
@@ -174,7 +174,9 @@ def test_folder_is_written_as_a_whole(settings: EvaluateSettings, tmp_path: Path
     assert verdict["outcome"] == "not enough evidence"
     assert verdict["gates_met"] is True
     assert verdict["assistant"] == "desk"
-    assert verdict["more_tests"] == 15
+    # One validation conversation of two messages, both right: 33 such conversations would do.
+    assert verdict["more_tests"] == 32
+    assert verdict["turns"]["messages"] == 2
     rows = [json.loads(line) for line in (settings.out / "turns.jsonl").read_text().splitlines()]
     # "I come by car" opens two conversations.
     assert len([row for row in rows if row["model"] == "tuned"]) == 6
@@ -271,6 +273,40 @@ def test_command_line(
     options = ["--data", str(settings.data), "--project", str(DESK), "--out", str(settings.out)]
     assert main.run(["llm", "finetune", "evaluate", *options]) == code
     assert main.run(["llm", "finetune", "evaluate", *options, "--validation-gate", "80"]) == 2
+
+
+def test_a_flow_that_must_pass_decides(settings: EvaluateSettings, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    must = replace(settings, must_pass=("park_car", "gives*"))
+    result = evaluate(must, subjects=tables(tmp_path, {**TEACHER, "it is AB 12": "cancel flow"}))
+    parked, given_up = result.verdict.must_pass
+    assert [case.rpartition("::")[2] for case in parked.tests] == ["parks", "gives up", "parks again"]
+    assert [case.rpartition("::")[2] for case in parked.failed] == ["parks"]
+    assert given_up.failed == ()
+    assert result.verdict.headline == "Do not ship: 1 test that must pass fails."
+
+
+def test_unknown_names_are_refused_before_a_model_is_asked(settings: EvaluateSettings, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    subjects = tables(tmp_path, TEACHER)
+    with pytest.raises(UsageError, match="Did you mean 'park_car'"):
+        evaluate(replace(settings, must_pass=("park_cra",)), subjects=subjects)
+    assert not any(model.asked for model in subjects.models.values())
+
+
+def test_options_reach_the_verdict(settings: EvaluateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rasa_ft.cli import main
+
+    monkeypatch.setattr(recipe, "_served", lambda *_: tables(tmp_path, {**TEACHER, "it is AB 12": "cancel flow"}))
+    base = ["llm", "finetune", "evaluate", "--data", str(settings.data), "--project", str(DESK)]
+    options = [*base, "--out", str(settings.out), "--train-gate", "0.5", "--margin", "0.1", "--alpha", "0.025"]
+    assert main.run(options) == 0
+    verdict = json.loads((settings.out / "verdict.json").read_text())
+    assert (verdict["turns"]["margin"], verdict["turns"]["alpha"]) == (0.1, 0.025)
+    assert main.run([*options, "--must-pass", "parks"]) == 3
+    assert main.run([*base, "--margin", "5"]) == 2
 
 
 def test_json_goes_to_stdout(settings: EvaluateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,17 @@ def test_wandb_needs_a_key_or_no_network(monkeypatch, variable):
     assert requirements.missing(asked) == []
 
 
+def test_trackers_without_a_key_need_their_package_only(monkeypatch):
+    asked = recipe(training={"report_to": ["mlflow", "trackio"]})
+    monkeypatch.setattr(requirements, "_is_installed", lambda package: False)
+    assert [one.what for one in requirements.missing(asked)] == [
+        "report_to mlflow needs mlflow.",
+        "report_to trackio needs trackio.",
+    ]
+    monkeypatch.setattr(requirements, "_is_installed", lambda package: True)
+    assert requirements.missing(asked) == []
+
+
 def test_unknown_names_are_shown_together():
     wrong = {"optim": "adamw_troch", "lr_scheduler_type": "cosin", "report_to": "wandbee"}
     with pytest.raises(DataError) as caught:

@@ -41,3 +41,18 @@ def test_groups_of_different_parts_do_not_meet():
     steps = list(TurnSampler(groups, groups_per_step=4, wordings=2, seed=0, parts=parts))
     assert all(len({parts[row] for row in step}) == 1 for step in steps)
     assert sorted(row for step in steps for row in step) == list(range(20))
+
+
+@given(groups, st.integers(1, 3), st.integers(1, 3), st.integers(2, 4), st.integers(0, 99))
+def test_processes_divide_the_steps_of_one_with_larger_steps(groups, per_step, wordings, processes, seed):
+    one = TurnSampler(groups, groups_per_step=per_step * processes, wordings=wordings, seed=seed)
+    several = [
+        TurnSampler(
+            groups, groups_per_step=per_step, wordings=wordings, seed=seed, processes=processes, process=process
+        )
+        for process in range(processes)
+    ]
+    assert {len(sampler) for sampler in several} == {len(one)}
+    for step, *parts in zip(one, *several, strict=True):
+        assert sorted(row for part in parts for row in part) == sorted(step)
+        assert all(len(part) <= per_step * wordings for part in parts)

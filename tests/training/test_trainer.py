@@ -63,6 +63,99 @@ def test_a_run_leaves_everything_that_serving_needs(recipe, tmp_path, prepared):
     assert not (tmp_path / "out.partial").exists()
 
 
+def test_a_log_line_tells_tokens_memory_and_time(recipe, tmp_path, prepared):
+    import itertools
+
+    started = []
+    result = train(plainly(recipe), tmp_path / "out", on_start=started.append)
+    log = [json.loads(line) for line in (tmp_path / "out" / "training_log.jsonl").read_text().splitlines()]
+    for line in log:
+        assert line["tokens_learned"] < line["tokens_of_rows"] <= line["tokens_computed"]
+        assert line["memory_gib"] > 0
+    for before, after in itertools.pairwise(log):
+        assert after["tokens_learned"] > before["tokens_learned"]
+    assert log[0]["eta_seconds"] > log[-1]["eta_seconds"] == 0
+    assert (result.tokens_of_rows, result.tokens_learned) == (log[-1]["tokens_of_rows"], log[-1]["tokens_learned"])
+    assert 0 < result.memory.before_gib <= result.memory.peak_gib < result.memory.total_gib
+    assert started[0].before_gib == result.memory.before_gib
+    reported = json.loads((tmp_path / "out" / "manifest.json").read_text())["result"]
+    assert reported["memory_peak_gib"] == result.memory.peak_gib
+    assert reported["device"].startswith("CPU")
+
+
+def test_prefix_sharing_learns_the_tokens_of_plain_training(recipe, tmp_path):
+    """An epoch of both shows every row once."""
+    training = recipe.training.model_copy(update={"max_steps": -1, "num_train_epochs": 1, "eval_steps": None})
+    recipe = recipe.model_copy(update={"training": training})
+    shared, plain = train(recipe, tmp_path / "shared"), train(plainly(recipe), tmp_path / "plain")
+    assert (shared.tokens_of_rows, shared.tokens_learned) == (plain.tokens_of_rows, plain.tokens_learned)
+    assert shared.tokens_computed < plain.tokens_of_rows <= plain.tokens_computed
+
+
+def changed(recipe: TrainingRecipe, *, evaluation=None, **training) -> TrainingRecipe:
+    settings = recipe.model_dump()
+    settings["training"] |= {"eval_steps": 1, "lr_scheduler_type": "constant", **training}
+    settings["evaluation"] |= {"max_new_tokens": 8, **(evaluation or {})}
+    return TrainingRecipe.model_validate(settings)
+
+
+def test_the_best_checkpoint_is_the_result(recipe, tmp_path, monkeypatch):
+    """Scores as they may come: the best are those of step 2, which is no save step."""
+    from rasa_ft.training.validation import Examination, Validation
+
+    def adapter(name, **changes):
+        scores = iter([Validation(3, 0.9, 1), Validation(3, 0.4, 2), Validation(3, 0.5, 2), Validation(3, 0.1, 1)])
+        monkeypatch.setattr(Examination, "of", lambda self, model: next(scores))
+        result = train(changed(recipe, **changes), tmp_path / name)
+        return result, (result.adapter / "adapter_model.safetensors").read_bytes()
+
+    saving = {"save_strategy": "steps", "save_steps": 3}
+    best, kept = adapter("best", evaluation={"load_best_model_at_end": True}, **saving)
+    assert (best.steps, best.best_step, best.validation_loss, best.validation_exact) == (4, 2, 0.4, 0.6667)
+    last, other = adapter("last")
+    assert (last.steps, last.best_step, last.validation_loss) == (4, None, 0.1)
+    _, stopped = adapter("stopped", max_steps=2)
+    assert kept == stopped != other
+    assert json.loads((tmp_path / "best" / "manifest.json").read_text())["result"]["best_step"] == 2
+
+
+def test_training_stops_when_it_gets_no_better(recipe, tmp_path):
+    """With a learning rate of nothing, the first evaluation is as good as all others."""
+    result = train(
+        changed(recipe, learning_rate=1e-30, evaluation={"load_best_model_at_end": True, "early_stopping_patience": 2}),
+        tmp_path / "out",
+    )
+    assert (result.steps, result.best_step) == (3, 1)
+
+
+def test_without_validation_rows_nothing_is_examined(recipe, tmp_path):
+    recipe = changed(recipe, evaluation={"early_stopping_patience": 1})
+    dataset = recipe.dataset.model_copy(update={"validation": None})
+    result = train(recipe.model_copy(update={"dataset": dataset}), tmp_path / "out")
+    assert (result.steps, result.best_step, result.validation_loss) == (4, None, None)
+
+
+def test_tensorboard_gets_the_curves(recipe, tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install 'rasa_ft[board]'")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    training = recipe.training.model_copy(update={"report_to": "tensorboard"})
+    train(recipe.model_copy(update={"training": training}), tmp_path / "out")
+    folder = next((tmp_path / "out" / "runs").rglob("events*")).parent
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert {"train/loss", "eval/loss", "eval/exact"} <= set(events.Tags()["scalars"])
+
+
+def test_weights_and_biases_offline(recipe, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="wandb is not installed: pip install wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    training = recipe.training.model_copy(update={"report_to": "wandb", "run_name": "offline"})
+    train(recipe.model_copy(update={"training": training}), tmp_path / "out")
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
 def test_the_merged_model_computes_what_was_trained(recipe, tmp_path):
     import torch
     from peft import PeftModel

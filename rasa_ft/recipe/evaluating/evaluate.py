@@ -12,10 +12,12 @@ from pathlib import Path
 from rasa_ft.e2e.cases import load_suite
 from rasa_ft.e2e.model import Suite
 from rasa_ft.errors import DataError, LLMUnavailable
+from rasa_ft.evaluation.comparisons import Comparison, compare, compare_turns
 from rasa_ft.evaluation.gates import Gates
+from rasa_ft.evaluation.must_pass import check_names, judge_must_pass
 from rasa_ft.evaluation.results import SPLITS, EvaluationResult, ModelResult, SplitResult
 from rasa_ft.evaluation.summary import turn_rows, verdict_json
-from rasa_ft.evaluation.verdict import Comparison, Verdict, compare, decide
+from rasa_ft.evaluation.verdict import Verdict, decide
 from rasa_ft.files import fresh_folder, write_json, write_jsonl, write_text
 from rasa_ft.llm.client import aclose
 from rasa_ft.recipe.evaluating.examine import Answered, Gold, examine_student, examine_teacher
@@ -30,7 +32,8 @@ class EvaluateSettings:
 
     ``data`` is the output folder of prepare-data, ``model`` that of train (or a model folder). ``base_model``: a folder
     or hub name; None takes the one that the training manifest names. ``concurrency`` calls are in flight at once;
-    ``grammar``: base and tuned model can emit nothing but commands that the assistant knows.
+    ``grammar``: base and tuned model can emit nothing but commands that the assistant knows. ``must_pass``: tests and
+    flows that may not fail, by name or pattern.
     ``max_tokens`` bounds an answer (of the base model, which rambles, more tightly); ``timeout`` is seconds a call.
     """
 
@@ -42,6 +45,7 @@ class EvaluateSettings:
     base_model: str | None = None
     skip_base: bool = False
     gates: Gates = field(default_factory=Gates)
+    must_pass: tuple[str, ...] = ()
     concurrency: int = 16
     max_tokens: int = 64
     timeout: float = 120.0
@@ -65,6 +69,7 @@ def evaluate(
 
     Raises:
         DataError: the prepared data or the model is missing.
+        UsageError: what must pass is neither a test nor a flow.
         ServerError: a model could not be served.
         LLMUnavailable: a model gave no answer at all.
     """
@@ -72,6 +77,9 @@ def evaluate(
     subjects = subjects or _served(settings, progress)
     with subjects.teacher() as subject:
         engine = subject.engine.name
+        check_names(
+            settings.must_pass, [case.id for suite in suites.values() for case in suite.cases], subject.engine.flows
+        )
         teacher, gold = _examine_teacher(subject, suites, settings, progress)
     models: dict[str, ModelResult] = {}
     for role in ("tuned",) if settings.skip_base else ("base", "tuned"):
@@ -83,7 +91,7 @@ def evaluate(
         engine=engine,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         models=models,
-        verdict=judge(models, settings.gates),
+        verdict=judge(models, settings.gates, settings.must_pass),
         settings=_shown(settings),
     )
     write_evaluation(result, settings.out)
@@ -109,8 +117,11 @@ def load_splits(data: Path) -> dict[str, Suite]:
     return suites
 
 
-def judge(models: Mapping[str, ModelResult], gates: Gates) -> Verdict:
-    """The verdict on ``models["tuned"]``, with comparisons against the others on the validation conversations."""
+def judge(models: Mapping[str, ModelResult], gates: Gates, must_pass: tuple[str, ...] = ()) -> Verdict:
+    """The verdict on ``models["tuned"]``, with comparisons against the others on the validation conversations.
+
+    It rests on the comparison with the teacher on the validation messages. ``must_pass`` counts on both splits.
+    """
     tuned = models["tuned"].splits
     comparisons = [_comparison(models["tuned"], model, gates) for role, model in models.items() if role != "tuned"]
     return decide(
@@ -119,6 +130,8 @@ def judge(models: Mapping[str, ModelResult], gates: Gates) -> Verdict:
         gates,
         comparisons=comparisons,
         unanswered=sum(case.unanswered for split in tuned.values() for case in split.cases),
+        turns=compare_turns("teacher", "validation", _right(models["tuned"]), _right(models["teacher"]), gates=gates),
+        must_pass=judge_must_pass(must_pass, [case for split in tuned.values() for case in split.cases]),
     )
 
 
@@ -210,6 +223,10 @@ def _comparison(tuned: ModelResult, other: ModelResult, gates: Gates) -> Compari
     return compare(other.role, "validation", mine, others, gates=gates)
 
 
+def _right(model: ModelResult) -> dict[tuple[str, int], bool]:
+    return {(turn.case, turn.position): turn.exact for turn in model.splits["validation"].turns}
+
+
 def _prefixed(role: str, progress: Progress) -> Progress:
     return lambda what, done, total: progress(f"{role}: {what}", done, total)
 
@@ -237,6 +254,9 @@ def _shown(settings: EvaluateSettings) -> dict[str, str | int | float | bool | N
         "train_gate": settings.gates.train,
         "validation_gate": settings.gates.validation,
         "confidence": settings.gates.confidence,
+        "margin": settings.gates.margin,
+        "alpha": settings.gates.alpha,
+        "must_pass": ", ".join(settings.must_pass) or None,
         "concurrency": settings.concurrency,
         "grammar": settings.grammar,
         "max_tokens": settings.max_tokens,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rasa_ft.calm.commands import Command
+from rasa_ft.calm.commands import Command, StartFlow
 from rasa_ft.calm.dsl import Codec
 from rasa_ft.e2e.model import Suite, TestCase
 from rasa_ft.e2e.runner import CaseResult, run_suite
@@ -42,7 +42,10 @@ async def examine_teacher(
     gold = {result.case.id: _script(result) for result in results}
     turns = tuple(turn for result in results for turn in _own_turns(split, result, engine.codec))
     scores = score_commands((commands, commands) for script in gold.values() for commands in script if commands)
-    cases = tuple(_outcome(split, result, engine.codec, gold[result.case.id]) for result in results)
+    cases = tuple(
+        _outcome(split, result, engine.codec, gold[result.case.id], _flows(gold[result.case.id], result.turns))
+        for result in results
+    )
     return Answered(SplitResult(cases, turns, scores, skipped=len(played) - len(results)), gold)
 
 
@@ -74,7 +77,18 @@ async def examine_student(
         for question, answer in asked
         if isinstance(answer, Completion)
     )
-    outcomes = tuple(_outcome(split, result, engine.codec, gold[result.case.id]) for result in results)
+    outcomes = tuple(
+        _outcome(
+            split,
+            result,
+            engine.codec,
+            gold[result.case.id],
+            _flows(
+                gold[result.case.id], [question.turn for question, _ in asked if question.case.id == result.case.id]
+            ),
+        )
+        for result in results
+    )
     return SplitResult(outcomes, turns, scores, skipped=left_out)
 
 
@@ -193,7 +207,14 @@ def _turn_result(split: str, question: _Question, answer: Completion | LLMError,
     )
 
 
-def _outcome(split: str, result: CaseResult, codec: Codec, script: Script) -> CaseOutcome:
+def _flows(script: Script, turns: Sequence[Turn]) -> tuple[str, ...]:
+    """The flows that the teacher starts, and those that are active when a message comes in its history."""
+    started = [command.flow for commands in script for command in commands or () if isinstance(command, StartFlow)]
+    active = [turn.active_flow for turn in turns if turn.active_flow]
+    return tuple(dict.fromkeys([*started, *active]))
+
+
+def _outcome(split: str, result: CaseResult, codec: Codec, script: Script, flows: tuple[str, ...]) -> CaseOutcome:
     failure = result.failure
     return CaseOutcome(
         split=split,
@@ -211,6 +232,7 @@ def _outcome(split: str, result: CaseResult, codec: Codec, script: Script) -> Ca
             )
             for index, turn in enumerate(result.turns)
         ),
+        flows=flows,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ SHARD_SIZE = "2GB"
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
-def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
-    """The LoRA weights in 16 bits with the tokenizer beside them, as PEFT and vLLM read them."""
+def save_adapter(model: Any, tokenizer: Any, folder: Path, weights: Mapping[str, Any] | None = None) -> None:
+    """The LoRA weights in 16 bits with the tokenizer beside them, as PEFT and vLLM read them.
+
+    ``weights`` stand for those of ``model`` if each process has only a part of it.
+    """
     with fresh_folder(folder) as draft:
-        model.save_pretrained(draft)
+        model.save_pretrained(draft, state_dict=weights)
         to_16_bits(draft)
         tokenizer.save_pretrained(draft)
         (draft / "README.md").unlink(missing_ok=True)
@@ -102,13 +106,13 @@ def merge(model: Any) -> Any:
         return model.merge_and_unload()
 
 
-def mergeable(model: Any, base_model: str, adapter: Path) -> Any:
-    """``model`` itself, or the adapter on the 16-bit base model if it was trained on quantised weights.
+def mergeable(model: Any, base_model: str, adapter: Path, *, whole: bool = True) -> Any:
+    """``model`` itself, or the adapter on the 16-bit base model if this one is quantised or not ``whole``.
 
     Raises:
         DataError: see `load_with_adapter`.
     """
-    return load_with_adapter(base_model, adapter) if is_quantised(model.config) else model
+    return model if whole and not is_quantised(model.config) else load_with_adapter(base_model, adapter)
 
 
 def check_mergeable(base_model: str) -> None:

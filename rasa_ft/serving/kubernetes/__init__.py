@@ -1,0 +1,1 @@
+"""Kubernetes manifests for a given model; nothing here talks to a cluster."""
