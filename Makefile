@@ -51,8 +51,8 @@ bench: install
 	$(BIN)/python benchmarks/llm_faults.py
 	$(BIN)/python benchmarks/kill_and_resume.py
 	$(BIN)/python benchmarks/training.py tokens --wordings recipe 10
-	$(BIN)/python benchmarks/training.py gradients --precision fp32
 	$(BIN)/python benchmarks/training.py speed --precision bf16
+	$(BIN)/python benchmarks/training.py gradients --precision fp32
 
 install: .venv/installed
 
