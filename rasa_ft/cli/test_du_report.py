@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -11,6 +9,7 @@ from rich.text import Text
 
 from rasa_ft.calm.dsl import Codec
 from rasa_ft.cli.terminal import visible
+from rasa_ft.cli.test_report import outcome_parts
 from rasa_ft.e2e.du_results import PERCENTILES, conversation_until, lines, measures, scores
 from rasa_ft.e2e.du_runner import DuResult, DuSuiteResult, JudgedStep
 from rasa_ft.evaluation.commands import CommandScores
@@ -95,14 +94,7 @@ def _measure(kind: str, reader: str) -> tuple[str, str]:
 
 
 def _summary(result: DuSuiteResult, measured: CommandScores) -> Text:
-    counts = Counter(found.status for found in result.results)
-    parts = [f"{counts['failed']} failed", f"{counts['passed']} passed"]
-    if counts["error"]:
-        parts.insert(1, f"{counts['error']} could not be judged")
-    if counts["skipped"]:
-        parts.append(f"{counts['skipped']} skipped")
-    if result.left_out:
-        parts.append(f"{len(result.left_out)} not run")
+    parts = outcome_parts([found.status for found in result.results], len(result.left_out))
     unjudged = sum(found.not_judged for found in result.results if found.status != "skipped")
     messages = f"{measured.exact} of {measured.turns} messages as expected"
     if unjudged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -166,14 +167,20 @@ def _percent(value: float, target: float) -> str:
     return f"[{'green' if value >= target else 'red'}]{value:.2f}%"
 
 
-def _summary(result: SuiteResult) -> Text:
-    counts = Counter(found.status for found in result.results)
+def outcome_parts(statuses: Iterable[str], not_run: int) -> list[str]:
+    """How many cases ended in which way, in words; what did not occur is left out, but for failed and passed."""
+    counts = Counter(statuses)
     parts = [f"{counts['failed']} failed", f"{counts['passed']} passed"]
     if counts["error"]:
         parts.insert(1, f"{counts['error']} could not be judged")
     if counts["skipped"]:
         parts.append(f"{counts['skipped']} skipped")
-    if result.not_run:
-        parts.append(f"{result.not_run} not run")
+    if not_run:
+        parts.append(f"{not_run} not run")
+    return parts
+
+
+def _summary(result: SuiteResult) -> Text:
+    parts = outcome_parts([found.status for found in result.results], result.not_run)
     style = "bold green" if result.all_passed else "bold red"
     return Text(f"{', '.join(parts)} in {result.seconds:.1f} s", style=style)
